@@ -1,0 +1,40 @@
+// Everything about a loop that a program may set. The defaults suit a server on the open network.
+//
+// ERRORS    EventLoop's constructor throws weir::Error for a value that cannot work, and names it.
+// UNITS     Sizes are bytes, counts are counts, times are durations.
+
+#pragma once
+
+#include <cstddef>
+
+#include "weir/clock.h"
+
+namespace weir {
+
+struct Options {
+  // Reading. The buffer belongs to the LOOP and is lent to each connection in turn: an idle connection
+  // owns none.
+  std::size_t read_chunk = 256 << 10;
+
+  // Fairness: how much one connection, and the list of those that have more to read, may take of a
+  // turn before the loop looks at everybody else again.
+  std::size_t read_budget = 256 << 10;
+  std::size_t turn_budget = 1 << 20;
+  int accepts_per_turn = 64;
+  int mail_per_turn = 256;
+
+  // Posts that may wait for the loop at one time; Post() returns false beyond it.
+  std::size_t max_mail = 1 << 20;
+
+  // How long Close() waits: for the peer to take another byte of what is queued, and then for its end.
+  Duration close_linger = std::chrono::seconds(5);
+  // How long Stop() lets connections finish.
+  Duration drain = std::chrono::seconds(30);
+
+  // Sockets. Set once on the listener, from which accepted ones inherit; 0 leaves the kernel's own size.
+  bool no_delay = true;
+  int recv_buffer = 0;
+  int send_buffer = 0;
+};
+
+}  // namespace weir

@@ -1,0 +1,36 @@
+// What a loop has done since it was made, and what it holds now.
+//
+// THREADS   EventLoop::GetStats() may be called from any thread. Each figure is read by itself: two of
+//           them may be a turn apart.
+
+#pragma once
+
+#include <cstdint>
+
+namespace weir {
+
+struct Stats {
+  // Now
+  std::uint64_t connections = 0;  // from OnOpen to OnClose
+  std::uint64_t lingering = 0;    // closed, waiting for the peer's end
+
+  // So far
+  std::uint64_t accepted = 0;
+  std::uint64_t refused = 0;  // by OnAccept
+  std::uint64_t closed = 0;   // OnClose has come
+  std::uint64_t accept_errors = 0;
+  std::uint64_t turns = 0;
+  std::uint64_t events = 0;        // what epoll reported
+  std::uint64_t stale_events = 0;  // of these, for a slot whose owner was gone
+  std::uint64_t receives = 0;      // receive calls
+  std::uint64_t sends = 0;         // send calls
+  std::uint64_t would_block = 0;   // of both, those that found nothing to do (EAGAIN)
+  std::uint64_t bytes_in = 0;
+  std::uint64_t bytes_out = 0;
+  std::uint64_t owed = 0;        // visits from the owed list
+  std::uint64_t mail = 0;        // posted tasks run
+  std::uint64_t wakeups = 0;     // sleeps ended by a post: one eventfd write each
+  std::uint64_t exceptions = 0;  // out of callbacks and tasks
+};
+
+}  // namespace weir

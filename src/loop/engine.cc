@@ -1,0 +1,105 @@
+#include "loop/engine.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "base/check.h"
+#include "os/sys.h"
+#include "weir/error.h"
+
+namespace weir {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kLongestWait{std::numeric_limits<int>::max()};  // epoll_wait takes an int
+constexpr Duration kLongestTimer = std::chrono::hours(24 * 365 * 10);
+
+}  // namespace
+
+Engine::Engine(std::unique_ptr<Poller> poller, std::size_t max_mail)
+    : poller_(std::move(poller)), mailbox_(max_mail), wheel_(0), start_(sys::Now()) {
+  AddSource(wake_, mailbox_.fd(), Interest::kWake);
+}
+
+std::span<const Poller::Event> Engine::Wait(Duration max_wait) {
+  int timeout = work_.Any() ? 0 : Milliseconds(max_wait);
+  if (timeout != 0 && !mailbox_.BeginSleep()) timeout = 0;
+  // The invariant that every stall of an edge-triggered loop breaks.
+  Check(timeout == 0 || !work_.Any(), "a loop never blocks while something is owed, dirty or retiring");
+  const int ready = poller_->Wait(events_, timeout);
+  if (timeout != 0) mailbox_.EndSleep();
+  sys::Yield(sys::Point::kAfterWait);
+  // EBADF, EFAULT and EINVAL: somebody has closed the epoll descriptor under us. Going on would spin.
+  Check(ready >= 0, "epoll_wait works: nobody has closed the loop's descriptor");
+
+  ++turn_;
+  now_is_read_ = false;
+  counters_.turns.Add(1);
+  counters_.events.Add(static_cast<std::uint64_t>(ready));
+  return {events_.data(), static_cast<std::size_t>(ready)};
+}
+
+int Engine::Milliseconds(Duration max_wait) const noexcept {
+  Duration wait = std::max(max_wait, Duration::zero());
+  bool for_ever = max_wait == Duration::max();
+  if (const std::optional<std::uint64_t> tick = wheel_.Next()) {
+    // Read the clock anew: the turn's own time is older by what the callbacks took.
+    const Clock::time_point due = start_ + milliseconds(*tick);
+    wait = std::min(wait, std::max<Duration>(due - sys::Now(), Duration::zero()));
+    for_ever = false;
+  }
+  if (for_ever) return -1;
+  if (wait >= kLongestWait) return static_cast<int>(kLongestWait.count());
+  return static_cast<int>(std::chrono::ceil<milliseconds>(wait).count());
+}
+
+Clock::time_point Engine::Now() const noexcept {
+  if (!now_is_read_) {
+    now_ = sys::Now();
+    now_is_read_ = true;
+  }
+  return now_;
+}
+
+std::uint64_t Engine::NowTick() const noexcept {
+  return static_cast<std::uint64_t>(std::chrono::floor<milliseconds>(Now() - start_).count());
+}
+
+TimerId Engine::ArmTimer(Duration from_now, Token payload) {
+  // Arming reads the clock: counted from the turn's time, a timer could be early.
+  const Duration bounded = std::clamp(from_now, Duration::zero(), kLongestTimer);
+  const auto expiry = std::chrono::ceil<milliseconds>(sys::Now() - start_ + bounded);
+  return wheel_.Arm(static_cast<std::uint64_t>(expiry.count()), payload.Packed());
+}
+
+Token Engine::AddSource(EventSource& source, int fd, Interest interest) {
+  const auto free = std::find_if(sources_.begin(), sources_.end(),
+                                 [](const SourceSlot& slot) { return slot.source == nullptr; });
+  const auto index = static_cast<std::uint32_t>(free - sources_.begin());
+  if (free == sources_.end()) sources_.emplace_back();
+  SourceSlot& slot = sources_[index];
+  const Token token{kSourceBit | index, slot.generation};
+  if (fd >= 0) {
+    const int result = poller_->Add(fd, interest, token);
+    if (result < 0) throw Error::System("epoll_ctl ADD", -result);
+  }
+  slot.source = &source;
+  return token;
+}
+
+void Engine::RemoveSource(Token token) noexcept {
+  if (FindSource(token) == nullptr) return;
+  SourceSlot& slot = sources_[token.slot & ~kSourceBit];
+  slot.source = nullptr;
+  ++slot.generation;
+}
+
+EventSource* Engine::FindSource(Token token) const noexcept {
+  const std::size_t index = token.slot & ~kSourceBit;
+  if (index >= sources_.size()) return nullptr;
+  const SourceSlot& slot = sources_[index];
+  return slot.generation == token.generation ? slot.source : nullptr;
+}
+
+}  // namespace weir

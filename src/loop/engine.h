@@ -1,0 +1,125 @@
+// What a loop is made of below its connections: the poller, the mailbox, the timers, the work lists,
+// the clock of the turn, and the wait itself.
+//
+// OWNER     One loop.
+// THREADS   The loop's thread, but for mailbox().Post(), mailbox().Wake() and counters().
+// ERRORS    The constructor throws weir::Error. AddSource() and Wait() return and check what the kernel
+//           says; see there.
+
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "data/timer_wheel.h"
+#include "data/token.h"
+#include "loop/counters.h"
+#include "loop/event_source.h"
+#include "loop/mailbox.h"
+#include "loop/work_lists.h"
+#include "os/poller.h"
+#include "weir/clock.h"
+
+namespace weir {
+
+class Engine {
+ public:
+  // Tokens whose slot has this bit are of event sources; all others are of connections.
+  static constexpr std::uint32_t kSourceBit = 0x8000'0000;
+  static constexpr std::size_t kEventsPerTurn = 256;
+
+  Engine(std::unique_ptr<Poller> poller, std::size_t max_mail);
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  [[nodiscard]] Poller& poller() noexcept { return *poller_; }
+  [[nodiscard]] Mailbox& mailbox() noexcept { return mailbox_; }
+  [[nodiscard]] WorkLists& work() noexcept { return work_; }
+  [[nodiscard]] Counters& counters() noexcept { return counters_; }
+  [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
+  [[nodiscard]] Stats GetStats() const noexcept { return counters_.Read(mailbox_.wakeups()); }
+
+  // There is something to do that no event will announce.
+  [[nodiscard]] bool HasWork() const noexcept { return work_.Any() || mailbox_.HasMail(); }
+
+  // The number of the turn, from 1.
+  [[nodiscard]] std::uint64_t turn() const noexcept { return turn_; }
+
+  // ---- Waiting
+
+  // Begins a turn: waits until something is ready, at most until the next timer and at most
+  // `max_wait`; not at all while there is work on a list or in the mailbox.
+  std::span<const Poller::Event> Wait(Duration max_wait);
+
+  // ---- Time
+
+  // The time, read once a turn at most.
+  [[nodiscard]] Clock::time_point Now() const noexcept;
+
+  // Ticks are whole milliseconds since the loop was made. A deadline is rounded up: never early.
+  [[nodiscard]] std::uint64_t NowTick() const noexcept;
+
+  // `payload` is a packed token: of a connection, or of a source.
+  TimerId ArmTimer(Duration from_now, Token payload);
+  void CancelTimer(TimerId timer) noexcept { wheel_.Cancel(timer); }
+
+  // The same in half the space, for an owner that always cancels it or hears that it fired: the timer's
+  // slot and 1, or 0 for none.
+  std::uint32_t ArmOwned(Duration from_now, Token payload) {
+    return TimerWheel::SlotOf(ArmTimer(from_now, payload)) + 1;
+  }
+  void CancelOwned(std::uint32_t timer) noexcept { wheel_.Cancel(wheel_.IdAt(timer - 1)); }
+
+  // Calls fire(token) for each timer that is due. Returns how many.
+  template <class Fire>
+  int FireTimers(Fire&& fire) {
+    if (wheel_.size() == 0) return 0;
+    int fired = 0;
+    wheel_.Advance(NowTick(), [&](std::uint64_t payload) {
+      ++fired;
+      fire(Token::Unpack(payload));
+    });
+    return fired;
+  }
+
+  // ---- Event sources
+
+  // Registers a source and, unless fd is -1, its descriptor. Throws weir::Error.
+  Token AddSource(EventSource& source, int fd, Interest interest);
+  // Events and timers that still come for it find nobody. The descriptor is the caller's to close.
+  void RemoveSource(Token token) noexcept;
+  [[nodiscard]] EventSource* FindSource(Token token) const noexcept;
+
+  void OweSource(Token token) { work_.owed.Push({.token = token, .turn = turn_}); }
+
+ private:
+  struct SourceSlot {
+    EventSource* source = nullptr;
+    std::uint32_t generation = 1;
+  };
+
+  [[nodiscard]] int Milliseconds(Duration max_wait) const noexcept;
+
+  std::unique_ptr<Poller> poller_;
+  Mailbox mailbox_;
+  WorkLists work_;
+  TimerWheel wheel_;
+  Counters counters_;
+  std::vector<SourceSlot> sources_;
+
+  std::uint64_t turn_ = 0;
+  const Clock::time_point start_;
+  mutable Clock::time_point now_;
+  mutable bool now_is_read_ = false;
+
+  class WakeSource final : public EventSource {};  // its edge is all that it has to say
+  WakeSource wake_;
+  std::array<Poller::Event, kEventsPerTurn> events_;
+};
+
+}  // namespace weir

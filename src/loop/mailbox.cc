@@ -1,0 +1,166 @@
+// The sleep protocol, so that no post is ever slept on and a busy loop costs no system call:
+//
+//     poster                              loop
+//     (1) push the node                   (a) sleeping = true
+//     (2) if sleeping:                    (b) if the stack is not empty: sleeping = false, do not sleep
+//           clear it; who clears          (c) epoll_wait
+//           it writes the eventfd         (d) sleeping = false
+//
+// All of 1, 2, a and b are seq_cst operations, so they have one order that both threads agree on: if b
+// did not see the node, then 1 came after b, hence 2 after a, and the poster sees sleeping == true. (No
+// fences: ThreadSanitizer does not see them.) The exchange in 2 makes it one write for each sleep,
+// however many post. The eventfd is registered edge-triggered and never read: each write is an edge,
+// and the counter would overflow only after 2^64 - 2 sleeps.
+//
+// Nodes travel poster -> stack -> loop -> free_ -> poster. A poster takes the whole of free_ and keeps
+// what it does not need at once in a list of its own thread, so that neither end ever pops one node of a
+// shared list, which is where ABA lives.
+
+#include "loop/mailbox.h"
+
+#include <memory>
+#include <utility>
+
+#include "base/check.h"
+#include "os/sys.h"
+#include "weir/error.h"
+
+namespace weir {
+
+struct Mailbox::Node : StackLink {
+  Work work;
+};
+
+// The nodes that one thread keeps for its next posts, to whichever mailbox. They go with the thread.
+class Mailbox::NodeCache {
+ public:
+  NodeCache() = default;
+  NodeCache(const NodeCache&) = delete;
+  NodeCache& operator=(const NodeCache&) = delete;
+  ~NodeCache() {
+    while (first_ != nullptr) delete static_cast<Node*>(std::exchange(first_, first_->next));
+  }
+
+  Node* Pop() noexcept {
+    if (first_ == nullptr) return nullptr;
+    return static_cast<Node*>(std::exchange(first_, first_->next));
+  }
+  void Refill(StackLink* chain) noexcept { first_ = chain; }
+
+ private:
+  StackLink* first_ = nullptr;
+};
+
+Mailbox::NodeCache& Mailbox::ThisThreadsNodes() noexcept {
+  static thread_local NodeCache nodes;
+  return nodes;
+}
+
+Mailbox::Mailbox(std::size_t limit) : limit_(limit) {
+  const int fd = sys::EventFd();
+  if (fd < 0) throw Error::System("eventfd", -fd);
+  event_.reset(fd);
+}
+
+Mailbox::~Mailbox() {
+  Close();
+  for (StackLink* node = free_.load(std::memory_order_acquire); node != nullptr;) {
+    delete static_cast<Node*>(std::exchange(node, node->next));
+  }
+}
+
+Mailbox::Node* Mailbox::NewNode(Work&& work) {
+  NodeCache& nodes = ThisThreadsNodes();
+  Node* node = nodes.Pop();
+  if (node == nullptr && free_.load(std::memory_order_relaxed) != nullptr) {
+    nodes.Refill(free_.exchange(nullptr, std::memory_order_acquire));
+    node = nodes.Pop();
+  }
+  if (node == nullptr) node = new Node;
+  node->work = std::move(work);
+  return node;
+}
+
+bool Mailbox::Post(Work work) {
+  std::unique_ptr<Node> node(NewNode(std::move(work)));
+  // The bound is counted before the push, so that no burst of posters passes it together.
+  if (waiting_.fetch_add(1, std::memory_order_relaxed) >= limit_) {
+    waiting_.fetch_sub(1, std::memory_order_relaxed);
+    return false;
+  }
+  if (!stack_.Push(*node)) {
+    waiting_.fetch_sub(1, std::memory_order_relaxed);
+    return false;
+  }
+  static_cast<void>(node.release());  // the loop's now
+  sys::Yield(sys::Point::kMailPushed);
+  if (sleeping_.load(std::memory_order_seq_cst) &&
+      sleeping_.exchange(false, std::memory_order_seq_cst)) {
+    sys::Yield(sys::Point::kBeforeWake);
+    wakeups_.fetch_add(1, std::memory_order_relaxed);
+    Wake();
+  }
+  return true;
+}
+
+void Mailbox::Wake() noexcept {
+  // EAGAIN would mean that the counter is full: then an edge is on its way already.
+  static_cast<void>(sys::WriteEventFd(event_.get()));
+}
+
+Work Mailbox::Take() {
+  if (taken_ == nullptr) {
+    taken_ = stack_.TakeAll();
+    if (taken_ == nullptr) return nullptr;
+  }
+  Node* const node = static_cast<Node*>(std::exchange(taken_, taken_->next));
+  waiting_.fetch_sub(1, std::memory_order_relaxed);
+  Work work = std::move(node->work);
+  node->work = nullptr;
+  Recycle(node);
+  return work;
+}
+
+// Gives nodes back in batches: one by one, posters would fight over each.
+void Mailbox::Recycle(Node* node) noexcept {
+  if (spent_ == nullptr) spent_last_ = node;
+  node->next = spent_;
+  spent_ = node;
+  if (taken_ != nullptr) return;
+  StackLink* free = free_.load(std::memory_order_relaxed);
+  do {
+    spent_last_->next = free;
+  } while (!free_.compare_exchange_weak(free, spent_, std::memory_order_release,
+                                        std::memory_order_relaxed));
+  spent_ = nullptr;
+}
+
+bool Mailbox::BeginSleep() noexcept {
+  sys::Yield(sys::Point::kBeforeSleepFlag);
+  sleeping_.store(true, std::memory_order_seq_cst);
+  sys::Yield(sys::Point::kAfterSleepFlag);
+  if (!HasMail()) return true;
+  EndSleep();
+  return false;
+}
+
+void Mailbox::EndSleep() noexcept {
+  // relaxed: a poster that still sees true wakes a loop that is awake, which costs one needless edge.
+  sleeping_.store(false, std::memory_order_relaxed);
+}
+
+void Mailbox::DestroyChain(StackLink* oldest) noexcept {
+  while (oldest != nullptr) {
+    delete static_cast<Node*>(std::exchange(oldest, oldest->next));
+    waiting_.fetch_sub(1, std::memory_order_relaxed);
+  }
+}
+
+void Mailbox::Close() noexcept {
+  // Destroying work may post: that fails from here on.
+  StackLink* const rest = stack_.Close();
+  DestroyChain(std::exchange(taken_, nullptr));
+  DestroyChain(rest);
+}
+
+}  // namespace weir

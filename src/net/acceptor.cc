@@ -1,0 +1,177 @@
+// Accepting, when the queue of waiting clients is announced only once.
+//
+// An edge says "a client came". Whoever stops before EAGAIN, because its budget is spent or because no
+// descriptor is left, gets no further edge for those that wait, not even when descriptors are free
+// again. So the acceptor enters the owed list, or, out of descriptors, tries again after each close of
+// ours and by a timer: it neither spins nor sleeps on clients, who stay in the backlog meanwhile.
+
+#include "net/acceptor.h"
+
+#include <algorithm>
+#include <exception>
+#include <new>
+
+#include "base/log.h"
+#include "os/sys.h"
+
+namespace weir {
+namespace {
+
+constexpr std::chrono::milliseconds kFirstRetry{5};
+constexpr std::chrono::milliseconds kLastRetry{100};
+
+// accept(2): the client that was to be taken is gone, or the network has an error for it. The next one
+// may be well.
+bool IsPassing(int error) noexcept {
+  switch (error) {
+    case ECONNABORTED:
+    case EPROTO:
+    case EPERM:
+    case ENOPROTOOPT:
+    case EOPNOTSUPP:
+    case ENETDOWN:
+    case ENETUNREACH:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+    case ENONET:
+    case ETIMEDOUT: return true;
+    default: return false;
+  }
+}
+
+}  // namespace
+
+Acceptor::Acceptor(LoopCore& core, int number, const Endpoint& endpoint, Handler& handler)
+    : core_(core),
+      number_(number),
+      handler_(handler),
+      socket_(endpoint, core.options),
+      address_(socket_.address()),
+      token_(core.engine.AddSource(*this, socket_.fd(), Interest::kAccept)) {
+  log::Info("listening on {}", socket_.url());
+}
+
+Acceptor::~Acceptor() { Close(/*unlink_path=*/true); }
+
+void Acceptor::Close(bool unlink_path) noexcept {
+  core_.engine.CancelTimer(retry_timer_);
+  core_.engine.RemoveSource(token_);
+  socket_.Close(unlink_path);
+}
+
+void Acceptor::Stop() {
+  if (!IsOpen() || stopping_) return;
+  stopping_ = true;
+  Owe();
+}
+
+void Acceptor::Owe() {
+  if (owed_) return;
+  owed_ = true;
+  core_.engine.OweSource(token_);
+}
+
+void Acceptor::OnEdge(Edge) {
+  if (!owed_) AcceptSome();
+}
+
+void Acceptor::OnOwed() {
+  owed_ = false;
+  AcceptSome();
+}
+
+void Acceptor::OnTimer() {
+  retry_timer_ = 0;
+  AcceptSome();
+}
+
+void Acceptor::AcceptSome() {
+  if (!IsOpen()) return;
+  for (int budget = core_.options.accepts_per_turn; budget > 0; --budget) {
+    switch (AcceptOne()) {
+      case Outcome::kTaken:
+      case Outcome::kNext: continue;
+      case Outcome::kStarved: return;
+      case Outcome::kDrained:
+        if (stopping_) Close(/*unlink_path=*/true);
+        return;
+    }
+  }
+  Owe();  // no edge will announce those that are left
+}
+
+Acceptor::Outcome Acceptor::AcceptOne() {
+  sockaddr_storage storage;
+  socklen_t size = sizeof storage;
+  const int fd = sys::Accept(socket_.fd(), &storage, &size);
+  if (fd < 0) return OnAcceptError(-fd);
+  retry_ = {};
+  const Address peer = Address::FromRaw(&storage, size);
+  if (HandlerTakes(fd, peer)) {
+    OpenConnection(fd, peer);
+  } else {
+    core_.engine.counters().refused.Add(1);
+    core_.tcp.Close(fd);
+  }
+  return Outcome::kTaken;
+}
+
+Acceptor::Outcome Acceptor::OnAcceptError(int error) {
+  if (error == EAGAIN) {
+    core_.engine.counters().would_block.Add(1);
+    return Outcome::kDrained;
+  }
+  core_.engine.counters().accept_errors.Add(1);
+  if (IsPassing(error)) return Outcome::kNext;
+  Starve(error);
+  return Outcome::kStarved;
+}
+
+// EMFILE, ENFILE, ENOBUFS, ENOMEM, and whatever else a kernel may invent: later.
+void Acceptor::Starve(int error) {
+  if (retry_.count() == 0) {
+    log::Warning("listener {}: accept: {}; clients wait until descriptors are free", socket_.url(),
+                 std::error_code(error, std::system_category()).message());
+  }
+  retry_ = std::clamp(retry_ * 2, kFirstRetry, kLastRetry);
+  core_.engine.CancelTimer(retry_timer_);
+  retry_timer_ = core_.engine.ArmTimer(retry_, token_);
+  if (std::find(core_.starved.begin(), core_.starved.end(), token_) == core_.starved.end()) {
+    core_.starved.push_back(token_);
+  }
+}
+
+bool Acceptor::HandlerTakes(int fd, const Address& peer) {
+  core_.NoteCalled(handler_);
+  try {
+    return handler_.OnAccept(core_.loop, {.listener = number_, .peer = peer, .fd = fd});
+  } catch (const std::exception& exception) {
+    log::Error("listener {}: OnAccept threw: {}: refused", socket_.url(), exception.what());
+  } catch (...) {
+    log::Error("listener {}: OnAccept threw: refused", socket_.url());
+  }
+  core_.engine.counters().exceptions.Add(1);
+  return false;
+}
+
+void Acceptor::OpenConnection(int fd, const Address& peer) {
+  Wire* const wire = socket_.is_unix() ? &core_.unix_stream : &core_.tcp;
+  ConnectionImpl* connection = nullptr;
+  try {
+    connection = core_.table.Allocate();
+  } catch (const std::bad_alloc&) {
+    log::Error("listener {}: no memory for another connection: refused", socket_.url());
+  }
+  if (connection == nullptr) {
+    core_.engine.counters().refused.Add(1);
+    return wire->Close(fd);
+  }
+  core_.engine.counters().accepted.Add(1);
+  connection->Open(core_, {.fd = fd,
+                           .wire = wire,
+                           .handler = &handler_,
+                           .listener = number_,
+                           .peer = PeerAddress(peer)});
+}
+
+}  // namespace weir

@@ -1,0 +1,233 @@
+// A connection's life.
+//
+//     kFree --Open--> kOpen --Close--> kClosing --all output with the kernel--> kLingering --+
+//                       |                 |                 (peer's FIN was read: skipped)    |
+//                       +--Abort, error---+------------------------------------------------->+--> kDead --> kFree
+//
+// No callback runs inside a call of the user: what ends a connection only changes its state and puts it
+// on the retire list. Retire() calls OnClose, once, and then frees what can be freed: all of it when the
+// connection is dead, all but the slot and the descriptor while it lingers.
+
+#include <algorithm>
+#include <exception>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "net/connection_callback.h"
+#include "net/loop_core.h"
+#include "os/sys.h"
+
+namespace weir {
+
+// ---- Open
+
+void ConnectionImpl::Open(LoopCore& loop, const Socket& socket) {
+  loop_ = &loop;
+  handler_ = socket.handler;
+  wire_ = socket.wire;
+  fd_ = socket.fd;
+  state_ = State::kOpen;
+  reason_ = CloseReason::kLocal;
+  error_ = 0;
+  last_progress_tick_ = 0;
+  ConnectionCold& cold = loop.Cold(*this);
+  cold = ConnectionCold{};
+  cold.peer = socket.peer;
+  cold.listener = static_cast<std::uint16_t>(socket.listener);
+  // Bytes may have come already. Epoll hears of this connection only after its first receive
+  // (ServeOwed), so that a client which speaks first costs no extra event.
+  flags_ = kReadable;
+  loop.engine.counters().connections.Add(1);
+
+  InCallback([&] { handler_->OnOpen(*this); });
+  if (state_ != State::kDead) Owe();
+}
+
+// Edge-triggered, once, after the first receive; with EPOLLOUT only if output is waiting already.
+void ConnectionImpl::Register() {
+  const Interest interest = Has(kBlocked) ? Interest::kReadWrite : Interest::kRead;
+  Set(kRegistered);
+  if (Has(kBlocked)) Set(kWriteArmed);
+  const int result = loop_->engine.poller().Add(fd_, interest, token);
+  if (result < 0) Fail(-result);
+}
+
+// ---- Close
+
+void ConnectionImpl::Close(CloseReason reason) {
+  if (state_ != State::kOpen) return;
+  state_ = State::kClosing;
+  reason_ = reason;
+  Clear(kPaused | kRedeliver | kDraining);
+  Set(kFinWanted);
+  StartLinger();
+  if (Has(kSendFailed)) return Fail(error_);
+  if (!IsInCallback()) Settle();  // else AfterCallback() does, when what is staged has left
+  // What is unread is discarded, so that the peer is not stuck sending: and no edge repeats it.
+  if ((state_ == State::kClosing || state_ == State::kLingering) && Has(kReadable)) Owe();
+}
+
+void ConnectionImpl::Abort(CloseReason reason) {
+  if (state_ == State::kFree || state_ == State::kDead) return;
+  Set(kReset);
+  Die(state_ == State::kOpen ? reason : reason_, 0);
+}
+
+// Everything queued is with the kernel: what was waiting for that comes now.
+void ConnectionImpl::Settle() {
+  if (!Has(kFinWanted) || Pending() != 0) return;
+  if (state_ == State::kClosing && Has(kEnded)) return Die(reason_, 0);  // close() sends the FIN
+  if (!Has(kFinSent)) {
+    Set(kFinSent);
+    const int result = wire_->ShutdownWrite(fd_);
+    if (result < 0) return Fail(wire_->ErrorOr(fd_, -result));
+  }
+  if (state_ != State::kClosing) return;
+  state_ = State::kLingering;
+  loop_->engine.counters().lingering.Add(1);
+  StartLinger();
+  EnterRetire();
+}
+
+void ConnectionImpl::Fail(int error) { Die(state_ == State::kOpen ? CloseReason::kError : reason_, error); }
+
+void ConnectionImpl::Die(CloseReason reason, int error) {
+  if (state_ == State::kFree || state_ == State::kDead) return;
+  if (state_ == State::kLingering) loop_->engine.counters().lingering.Subtract(1);
+  state_ = State::kDead;
+  reason_ = reason;
+  if (error != 0) error_ = static_cast<std::uint16_t>(error);
+  EnterRetire();
+}
+
+// ---- Time: how long a closed connection may take
+
+void ConnectionImpl::StartLinger() {
+  Engine& engine = loop_->engine;
+  ConnectionCold& cold = loop_->Cold(*this);
+  NoteProgress();
+  if (cold.timer != 0) engine.CancelOwned(cold.timer);
+  cold.timer = engine.ArmOwned(loop_->options.close_linger, token);
+}
+
+void ConnectionImpl::NoteProgress() noexcept {
+  last_progress_tick_ = static_cast<std::uint32_t>(loop_->engine.NowTick());
+}
+
+void ConnectionImpl::OnTimer() {
+  Engine& engine = loop_->engine;
+  ConnectionCold& cold = loop_->Cold(*this);
+  cold.timer = 0;
+  if (state_ == State::kClosing) {
+    // Progress stores a tick and touches no timer: so the timer asks.
+    const auto now = static_cast<std::uint32_t>(engine.NowTick());
+    const std::chrono::milliseconds idle{now - last_progress_tick_};
+    if (idle < loop_->options.close_linger) {
+      cold.timer = engine.ArmOwned(loop_->options.close_linger - idle, token);
+      return;
+    }
+    Set(kReset);
+    return Die(reason_, ETIMEDOUT);
+  }
+  if (state_ == State::kLingering) Die(reason_, 0);
+}
+
+// ---- Drain
+
+void ConnectionImpl::Drain() {
+  if (state_ != State::kOpen || Has(kDraining)) return;
+  const std::size_t arrived = wire_->Unread(fd_);
+  if (Has(kEnded) || arrived == 0) return Close(CloseReason::kShutdown);
+  // A paused connection is the program's to finish: it drains when it resumes, or ends with the grace.
+  Set(kDraining | kReadable);
+  constexpr std::size_t kMost = UINT32_MAX;
+  loop_->drain_left[token.slot] = static_cast<std::uint32_t>(std::min(arrived, kMost));
+  if (!Has(kPaused)) Owe();
+}
+
+// ---- Retire
+
+void ConnectionImpl::EnterRetire() {
+  if (Has(kRetiring)) return;
+  Set(kRetiring);
+  loop_->engine.work().retiring.Push(token);
+}
+
+void ConnectionImpl::Retire() {
+  Clear(kRetiring);
+  Counters& counters = loop_->engine.counters();
+  if (!Has(kClosed)) {
+    Set(kClosed);
+    counters.connections.Subtract(1);
+    counters.closed.Add(1);
+    loop_->NoteCalled(*handler_);
+    try {
+      handler_->OnClose(*this, reason_, std::error_code(error_, std::system_category()));
+    } catch (...) {
+      OnException();
+    }
+    DestroyContext();
+    inbound_.Clear(loop_->buffers);
+    outbound_.Clear(loop_->buffers);
+  }
+  if (state_ == State::kDead) Release();
+}
+
+void ConnectionImpl::Release() noexcept {
+  ConnectionCold& cold = loop_->Cold(*this);
+  if (cold.timer != 0) loop_->engine.CancelOwned(std::exchange(cold.timer, 0));
+  // No EPOLL_CTL_DEL: close() does it. Should a dup of the descriptor live on somewhere, its events
+  // carry this generation, and find nobody.
+  if (Has(kReset)) {
+    wire_->Reset(fd_);
+  } else {
+    wire_->Close(fd_);
+  }
+  fd_ = -1;
+  state_ = State::kFree;
+  loop_->table.Free(*this);
+  loop_->OnDescriptorFreed();
+}
+
+void ConnectionImpl::Discard(bool reset) noexcept {
+  DestroyContext();
+  inbound_.Clear(loop_->buffers);
+  outbound_.Clear(loop_->buffers);
+  if (reset) {
+    wire_->Reset(fd_);
+  } else {
+    wire_->Close(fd_);
+  }
+  state_ = State::kFree;
+}
+
+// ---- Callbacks
+
+void ConnectionImpl::OnException() noexcept {
+  loop_->engine.counters().exceptions.Add(1);
+  try {
+    throw;
+  } catch (const std::exception& exception) {
+    log::Error("connection {}: a callback threw: {}", token.Packed(), exception.what());
+  } catch (...) {
+    log::Error("connection {}: a callback threw something that is no std::exception", token.Packed());
+  }
+}
+
+// What the callback wrote leaves now, in one send; then what had to wait for that.
+void ConnectionImpl::AfterCallback() {
+  if (loop_->staging.size() != 0) SendStaged();
+  if (Has(kFinWanted)) Settle();
+}
+
+// ---- Facts
+
+ConnRef ConnectionImpl::Ref() const noexcept { return {*loop_, token.Packed()}; }
+
+Connection* ConnRef::Get() const noexcept {
+  if (loop_ == nullptr) return nullptr;
+  ConnectionImpl* const connection = loop_->table.Find(Token::Unpack(id_));
+  return connection != nullptr && connection->state() == State::kOpen ? connection : nullptr;
+}
+
+}  // namespace weir

@@ -1,0 +1,191 @@
+// The connection, as the loop sees it. Its code is in three files, by what they know:
+//
+//     connection.cc         its life: open, close, retire; no byte is moved there
+//     connection_read.cc    how it reads, when epoll says a thing only once
+//     connection_write.cc   how it writes, when the kernel may take a part
+//
+// OWNER     The loop's table (data/slab.h), which re-uses the object for the slot's next owner.
+// THREADS   The loop's thread.
+// ERRORS    Nothing here throws, and what callbacks throw is caught here.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "data/ring_buffer.h"
+#include "data/timer_wheel.h"
+#include "data/token.h"
+#include "net/peer_address.h"
+#include "net/wire.h"
+#include "os/poller.h"
+#include "weir/connection.h"
+#include "weir/handler.h"
+
+namespace weir {
+
+struct LoopCore;
+
+// See the table in docs/architecture.md.
+enum class State : std::uint8_t {
+  kFree,       // the slot has no owner
+  kOpen,       // callbacks come
+  kClosing,    // closed by us: queued output goes on, input is discarded
+  kLingering,  // FIN sent, OnClose due or done: waiting for the peer's end
+  kDead,       // OnClose due or done: the descriptor closes, the slot is freed
+};
+
+// One cache line: what every event touches. All else is in ConnectionCold.
+class alignas(64) ConnectionImpl final : public Connection {
+ public:
+  Token token;  // the table's
+
+  // ---- Life (connection.cc)
+
+  struct Socket {
+    int fd;
+    Wire* wire;
+    Handler* handler;
+    int listener;
+    PeerAddress peer;
+  };
+  // Gives the slot its owner, and calls OnOpen.
+  void Open(LoopCore& loop, const Socket& socket);
+  void Close(CloseReason reason);
+  void CloseLocally() { Close(Has(kEnded) ? CloseReason::kPeerEnd : CloseReason::kLocal); }
+  void Abort(CloseReason reason);
+  void Drain();   // read what had arrived, deliver it, close
+  void Retire();  // its turn of the retire list: OnClose, and freeing what can be freed
+  void OnTimer();
+  // The loop is destroyed: no handler is called. `reset` is false in a forked child, whose descriptors
+  // are the parent's too.
+  void Discard(bool reset) noexcept;
+
+  // ---- Reading (connection_read.cc)
+
+  void OnEdge(Edge edge);
+  std::size_t ServeOwed();  // returns the bytes received
+  [[nodiscard]] std::string_view Input() const noexcept;
+  void Consume(std::size_t count);
+  void PauseRead() noexcept { Set(kPaused); }
+  void ResumeRead();
+
+  // ---- Writing (connection_write.cc)
+
+  bool Write(std::string_view bytes);
+  void FlushNow();
+  void FlushDirty();  // its turn of the dirty list
+  void ShutdownWrite();
+  [[nodiscard]] std::size_t Pending() const noexcept;
+
+  // ---- Facts
+
+  [[nodiscard]] State state() const noexcept { return state_; }
+  [[nodiscard]] int fd() const noexcept { return fd_; }
+  [[nodiscard]] Handler& handler() const noexcept { return *handler_; }
+  [[nodiscard]] LoopCore& loop() const noexcept { return *loop_; }
+  [[nodiscard]] const Wire& wire() const noexcept { return *wire_; }
+  [[nodiscard]] ConnRef Ref() const noexcept;
+
+  // ---- Context (connection_context.cc)
+
+  using Connection::ContextType;
+  void* NewContextRoom(const ContextType& type);
+  void FreeContextRoom(const ContextType& type, void* context) noexcept;
+  void SetContext(const ContextType& type, void* context) noexcept;
+  void DestroyContext() noexcept;
+  [[nodiscard]] void* FindContext(const ContextType& type) const noexcept;
+
+ private:
+  static const ContextType* TypeOfContext(const void* context) noexcept;
+
+  enum Flag : std::uint32_t {
+    kPaused = 1 << 0,      // by the user
+    kReadable = 1 << 1,    // the kernel may have bytes, or the end, that no edge will announce again
+    kVoidProof = 1 << 2,   // sticky: after RDHUP, HUP, ERR or PRI a short receive proves nothing
+    kErrorEdge = 1 << 3,   // ERR was reported
+    kEnded = 1 << 4,       // the peer's FIN was read
+    kRedeliver = 1 << 5,   // OnData is due for what Input() holds
+    kDraining = 1 << 6,    // closes when what had arrived at Stop is delivered
+    kRegistered = 1 << 7,  // in epoll
+    kWriteArmed = 1 << 8,  // EPOLLOUT is asked for
+    kBlocked = 1 << 9,     // the socket is full: no send before the OUT edge
+    kFinWanted = 1 << 10,  // ShutdownWrite() or Close(): FIN goes out behind the output
+    kFinSent = 1 << 11,
+    kSendFailed = 1 << 12,  // output is lost; what the peer had sent is still delivered
+    kOwed = 1 << 13,        // stands in the list of that name; the next two likewise
+    kDirty = 1 << 14,
+    kRetiring = 1 << 15,
+    kClosed = 1 << 16,  // OnClose has run
+    kReset = 1 << 17,   // the descriptor closes with RST
+  };
+
+  [[nodiscard]] bool Has(std::uint32_t flags) const noexcept { return (flags_ & flags) != 0; }
+  void Set(std::uint32_t flags) noexcept { flags_ |= flags; }
+  void Clear(std::uint32_t flags) noexcept { flags_ &= ~flags; }
+
+  // Calls the handler, catches what it throws, and sends what was staged meanwhile.
+  template <class Body>
+  void InCallback(Body&& body);
+  void AfterCallback();
+  [[nodiscard]] bool IsInCallback() const noexcept;  // it owns the staging buffer
+  void OnException() noexcept;
+
+  void Register();
+  void Fail(int error);
+  void Die(CloseReason reason, int error);
+  void Settle();  // all output is with the kernel: what was waiting for that
+  void StartLinger();
+  void Release() noexcept;
+  void Owe();
+  void EnterRetire();
+
+  void ReadOnce();
+  void ReadNothing();
+  [[nodiscard]] std::span<char> ReceiveRoom();
+  void OnNothingReceived(Transfer got);
+  void OnPeerEnd();
+  void Deliver(std::string_view in, bool in_ring);
+  void KeepUnread(std::string_view in, std::size_t consumed, bool in_ring);
+  void FinishDrain(std::size_t received);
+
+  bool WriteThrough(std::string_view bytes);
+  bool WriteBehind(std::string_view bytes);
+  void SendStaged();
+  void SendQueued();
+  void SendPieces(std::string_view first, std::string_view second);
+  std::size_t Send(std::string_view first, std::string_view second);
+  void OnSendFailed(int error);
+  void WaitForWritable();
+  void Modify(Interest interest);
+  void EnterDirty();
+  void NoteProgress() noexcept;
+
+  LoopCore* loop_ = nullptr;
+  Handler* handler_ = nullptr;
+  Wire* wire_ = nullptr;
+  RingBuffer inbound_;   // what OnData left unread
+  RingBuffer outbound_;  // what the kernel did not take
+  int fd_ = -1;
+  std::uint32_t flags_ = 0;
+  State state_ = State::kFree;
+  CloseReason reason_ = CloseReason::kLocal;
+  std::uint16_t error_ = 0;             // errno for OnClose
+  std::uint32_t last_progress_tick_ = 0;  // while closing: when the kernel last took a byte
+};
+static_assert(sizeof(ConnectionImpl) == 64, "an event touches one cache line");
+
+// The rest of a connection: what few events touch.
+struct ConnectionCold {
+  void* context = nullptr;  // see connection_context.cc
+  std::uint64_t bytes_in = 0;
+  std::uint64_t bytes_out = 0;
+  PeerAddress peer;
+  std::uint16_t listener = 0;
+  std::uint32_t timer = 0;  // Engine::ArmOwned; 0: none
+};
+static_assert(sizeof(ConnectionCold) <= 48);
+
+}  // namespace weir

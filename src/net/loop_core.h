@@ -1,0 +1,80 @@
+// What connections and acceptors share of their loop: the engine, the table, the buffers.
+//
+// OWNER     EventLoop::Impl.
+// THREADS   The loop's thread.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "data/buffer_pool.h"
+#include "data/context_pool.h"
+#include "data/slab.h"
+#include "loop/engine.h"
+#include "net/connection_impl.h"
+#include "net/socket_wire.h"
+#include "net/staging.h"
+#include "weir/event_loop.h"
+#include "weir/options.h"
+
+namespace weir {
+
+struct LoopCore {
+  // Far beyond what descriptors allow; the table grows by chunks, and never moves.
+  static constexpr std::size_t kMaxConnections = std::size_t{1} << 24;
+
+  LoopCore(EventLoop& event_loop, const Options& loop_options, std::unique_ptr<Poller> poller)
+      : loop(event_loop),
+        options(loop_options),
+        engine(std::move(poller), loop_options.max_mail),
+        read_buffer(new char[loop_options.read_chunk]) {}
+
+  [[nodiscard]] ConnectionCold& Cold(const ConnectionImpl& connection) noexcept {
+    return table.ColdAt(connection.token.slot);
+  }
+  [[nodiscard]] std::span<char> ReadBuffer() noexcept {
+    return {read_buffer.get(), options.read_chunk};
+  }
+
+  // Remembers whose OnBatchEnd is due.
+  void NoteCalled(Handler& handler) {
+    if (called.empty() || called.back() != &handler) called.push_back(&handler);
+  }
+
+  void OnDescriptorFreed() {
+    for (const Token acceptor : starved) engine.OweSource(acceptor);
+    starved.clear();
+  }
+
+  EventLoop& loop;
+  const Options options;
+  BufferPool buffers;
+  ContextPool contexts;
+  Engine engine;
+  SocketWire tcp{SocketWire::Kind::kTcp};
+  SocketWire unix_stream{SocketWire::Kind::kUnix};
+  Slab<ConnectionImpl, ConnectionCold> table{kMaxConnections};
+
+  // Lent to one connection at a time. Not touched before they are used.
+  std::unique_ptr<char[]> read_buffer;
+  Staging staging;
+  std::string_view delivered;  // what OnData of staging.owner() was given, while it runs
+
+  std::vector<Handler*> called;
+
+  // Whose edge or owed visit is being served, and the bytes that it has had in this turn.
+  ConnectionImpl* visiting = nullptr;
+  std::size_t visit_spent = 0;
+  // After DrainAll(): the bytes that each slot still has to read. Empty before.
+  std::vector<std::uint32_t> drain_left;
+
+  // Acceptors that ran out of descriptors: each close gives them another try.
+  std::vector<Token> starved;
+};
+
+}  // namespace weir

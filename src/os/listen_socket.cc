@@ -1,0 +1,148 @@
+#include "os/listen_socket.h"
+
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "os/address_family.h"
+#include "os/sys.h"
+#include "weir/error.h"
+
+namespace weir {
+namespace {
+
+int BindTo(int fd, const Address& address) noexcept {
+  return sys::Bind(fd, address.Raw(), static_cast<socklen_t>(address.RawSize()));
+}
+
+// True if `path` is a socket on which nobody listens: what a killed server leaves behind. (A server
+// that is between its bind and its listen at this very moment looks the same; telling them apart
+// would take a lock file.)
+bool IsStale(const std::string& path, const Address& address) noexcept {
+  struct stat status {};
+  if (sys::LStat(path.c_str(), &status) < 0 || !S_ISSOCK(status.st_mode)) return false;
+  const UniqueFd probe(sys::Socket(AF_UNIX, SOCK_STREAM, 0));
+  if (!probe) return false;
+  const auto size = static_cast<socklen_t>(address.RawSize());
+  return sys::Connect(probe.get(), address.Raw(), size) == -ECONNREFUSED;
+}
+
+bool IsDualStackAny(const Endpoint& endpoint) noexcept {
+  if (endpoint.v6only || FamilyOf(endpoint.address) != AF_INET6) return false;
+  sockaddr_in6 ip6{};
+  std::memcpy(&ip6, endpoint.address.Raw(), sizeof ip6);
+  return IN6_IS_ADDR_UNSPECIFIED(&ip6.sin6_addr);
+}
+
+}  // namespace
+
+// The path of a Unix socket.
+
+int SocketFile::Take(const std::string& path) {
+  struct stat status {};
+  const int result = sys::LStat(path.c_str(), &status);
+  if (result < 0) return result;
+  path_ = path;
+  device_ = status.st_dev;
+  inode_ = status.st_ino;
+  return 0;
+}
+
+void SocketFile::Remove() noexcept {
+  if (path_.empty()) return;
+  struct stat status {};
+  const bool is_ours = sys::LStat(path_.c_str(), &status) == 0 && status.st_dev == device_ &&
+                       status.st_ino == inode_;
+  if (is_ours) static_cast<void>(sys::Unlink(path_.c_str()));
+  path_.clear();
+}
+
+// The socket.
+
+ListenSocket::ListenSocket(const Endpoint& endpoint, const Options& options)
+    : url_(endpoint.url), address_(endpoint.address) {
+  Open(endpoint);
+  SetOptions(endpoint, options);
+  if (is_unix()) {
+    BindUnix(endpoint);
+  } else {
+    Must(BindTo(fd(), address_), "bind");
+  }
+  Must(sys::Listen(fd(), endpoint.backlog), "listen");
+  LearnAddress();
+}
+
+void ListenSocket::Close(bool unlink_path) noexcept {
+  // The path first: while the socket is open no other file can have its inode number, so that ours
+  // is never taken for another's.
+  if (unlink_path) {
+    file_.Remove();
+  } else {
+    file_.Leave();
+  }
+  fd_.reset();
+}
+
+void ListenSocket::Open(const Endpoint& endpoint) {
+  int fd = sys::Socket(FamilyOf(address_), SOCK_STREAM, 0);
+  if (fd == -EAFNOSUPPORT && IsDualStackAny(endpoint)) {
+    address_ = Address::Parse(fmt::format("0.0.0.0:{}", address_.Port()));
+    fd = sys::Socket(AF_INET, SOCK_STREAM, 0);
+  }
+  fd_.reset(Must(fd, "socket"));
+}
+
+void ListenSocket::SetOptions(const Endpoint& endpoint, const Options& options) {
+  // Accepted sockets inherit these. The sizes come before listen: what TCP may offer in the
+  // handshake depends on them.
+  if (options.recv_buffer > 0) Set({SOL_SOCKET, SO_RCVBUF, "SO_RCVBUF"}, options.recv_buffer);
+  if (options.send_buffer > 0) Set({SOL_SOCKET, SO_SNDBUF, "SO_SNDBUF"}, options.send_buffer);
+  if (is_unix()) return;
+  if (options.no_delay) Set({IPPROTO_TCP, TCP_NODELAY, "TCP_NODELAY"}, 1);
+
+  // A server that was restarted need not wait for its old connections to leave TIME_WAIT.
+  Set({SOL_SOCKET, SO_REUSEADDR, "SO_REUSEADDR"}, 1);
+  if (FamilyOf(address_) == AF_INET6) {  // said always: the default is the machine's (bindv6only)
+    Set({IPPROTO_IPV6, IPV6_V6ONLY, "IPV6_V6ONLY"}, endpoint.v6only ? 1 : 0);
+  }
+}
+
+void ListenSocket::BindUnix(const Endpoint& endpoint) {
+  const std::string path = address_.ToString();
+  const bool is_file = path.starts_with('/');
+  int result = BindTo(fd(), address_);
+  if (result == -EADDRINUSE && is_file && IsStale(path, address_)) {
+    Must(sys::Unlink(path.c_str()), "unlink");
+    result = BindTo(fd(), address_);
+  }
+  Must(result, "bind");
+  if (!is_file) return;
+  Must(file_.Take(path), "lstat");
+  // Before listen, so that nobody gets in by the permissions that bind gave.
+  if (endpoint.mode) Must(sys::Chmod(path.c_str(), *endpoint.mode), "chmod");
+}
+
+void ListenSocket::LearnAddress() {
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  Must(sys::GetSocketName(fd(), &address, &size), "getsockname");
+  address_ = Address::FromRaw(&address, size);
+  url_ = UrlOf(address_);
+}
+
+void ListenSocket::Set(SocketOption option, int value) {
+  const int result = sys::SetOption(fd(), option.level, option.name, &value, sizeof value);
+  Must(result, option.text);
+}
+
+int ListenSocket::Must(int result, const char* call) const {
+  if (result < 0) throw Error::System(fmt::format("listen {}: {}", url_, call), -result);
+  return result;
+}
+
+}  // namespace weir

@@ -1,0 +1,79 @@
+// A socket that listens: bound, with all that accepted sockets inherit already set on it.
+//
+// OWNER     Whoever accepts from it.
+// ERRORS    The constructor throws weir::Error: "listen URL: CALL: REASON". Nothing is left behind
+// then.
+
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+
+#include "os/endpoint.h"
+#include "os/unique_fd.h"
+#include "weir/address.h"
+#include "weir/options.h"
+
+namespace weir {
+
+// The path of a Unix socket, which the kernel leaves in the file system when the socket is closed.
+class SocketFile {
+ public:
+  SocketFile() = default;
+  SocketFile(const SocketFile&) = delete;
+  SocketFile& operator=(const SocketFile&) = delete;
+  ~SocketFile() { Remove(); }
+
+  // From here on this object removes `path`: the file that is there now, never another.
+  int Take(const std::string& path);  // 0 or -errno
+  void Remove() noexcept;
+  void Leave() noexcept { path_.clear(); }
+
+ private:
+  std::string path_;  // "": nothing to remove
+  dev_t device_ = 0;
+  ino_t inode_ = 0;
+};
+
+class ListenSocket {
+ public:
+  // A Unix path where a dead server left its socket is taken over; one with a live server, or with
+  // a file that is no socket, is EADDRINUSE. Without IPv6 in the kernel, tcp://:80 means every IPv4
+  // address.
+  ListenSocket(const Endpoint& endpoint, const Options& options);
+  ListenSocket(const ListenSocket&) = delete;
+  ListenSocket& operator=(const ListenSocket&) = delete;
+  ~ListenSocket() { Close(true); }
+
+  // Once; later calls do nothing. unlink_path: removes the path of a Unix socket too, if it is
+  // still ours. A forked child must say false: the path is its parent's.
+  void Close(bool unlink_path) noexcept;
+
+  [[nodiscard]] int fd() const noexcept { return fd_.get(); }  // -1 once closed
+  // What the kernel gave: with the real port for port 0.
+  [[nodiscard]] const Address& address() const noexcept { return address_; }
+  [[nodiscard]] const std::string& url() const noexcept { return url_; }
+  [[nodiscard]] bool is_unix() const noexcept { return address_.IsUnix(); }
+
+ private:
+  struct SocketOption {
+    int level;
+    int name;
+    const char* text;
+  };
+
+  void Open(const Endpoint& endpoint);
+  void SetOptions(const Endpoint& endpoint, const Options& options);
+  void BindUnix(const Endpoint& endpoint);
+  void LearnAddress();
+  void Set(SocketOption option, int value);
+  int Must(int result, const char* call) const;  // throws what the kernel refused
+
+  std::string url_;
+  Address address_;
+  UniqueFd fd_;
+  SocketFile file_;
+};
+
+}  // namespace weir

@@ -1,0 +1,28 @@
+#include "os/poller.h"
+
+#include "os/sys.h"
+#include "weir/error.h"
+
+namespace weir {
+
+EpollPoller::EpollPoller() {
+  const int fd = sys::EpollCreate();
+  if (fd < 0) throw Error::System("epoll_create1", -fd);
+  epoll_.reset(fd);
+}
+
+int EpollPoller::Add(int fd, Interest interest, Token token) {
+  return sys::EpollControl(epoll_.get(), EPOLL_CTL_ADD, fd, static_cast<std::uint32_t>(interest),
+                           token.Packed());
+}
+
+int EpollPoller::Modify(int fd, Interest interest, Token token) {
+  return sys::EpollControl(epoll_.get(), EPOLL_CTL_MOD, fd, static_cast<std::uint32_t>(interest),
+                           token.Packed());
+}
+
+int EpollPoller::Wait(std::span<Event> events, int milliseconds) {
+  return sys::EpollWait(epoll_.get(), events.data(), static_cast<int>(events.size()), milliseconds);
+}
+
+}  // namespace weir

@@ -1,0 +1,358 @@
+// Listening on real sockets: what is bound, what accepted sockets inherit, and whose file a Unix
+// path is.
+
+#include "os/listen_socket.h"
+
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "os/fixtures.h"
+
+using namespace weir::test;
+using weir::Address;
+using weir::Endpoint;
+using weir::ListenSocket;
+using weir::Options;
+using weir::UniqueFd;
+using weir::sys::Calls;
+namespace sys = weir::sys;
+namespace fake = weir::sys::fake;
+
+namespace {
+
+std::unique_ptr<ListenSocket> Listen(const std::string& url, const Options& options = {}) {
+  return std::make_unique<ListenSocket>(Endpoint::Parse(url), options);
+}
+
+std::string ListenError(const std::string& url) {
+  return ErrorOf([&] { Listen(url); });
+}
+
+Address WithPort(const std::string& host, std::uint16_t port) {
+  return Address::Parse(host + ":" + std::to_string(port));
+}
+
+ino_t InodeOf(const std::string& path) {
+  struct stat status {};
+  return ::lstat(path.c_str(), &status) == 0 ? status.st_ino : 0;
+}
+
+bool Exists(const std::string& path) { return InodeOf(path) != 0; }
+
+// What a server leaves that was killed.
+void LeaveStale(const std::string& path) { Listen("unix:" + path)->Close(false); }
+
+}  // namespace
+
+TEST_CASE("port 0 is a real port, which the address and the URL tell", "[listen]") {
+  const auto listener = Listen("tcp://127.0.0.1:0");
+
+  CHECK(listener->address().Port() != 0);
+  CHECK(listener->url() == "tcp://127.0.0.1:" + std::to_string(listener->address().Port()));
+  CHECK_FALSE(listener->is_unix());
+
+  const UniqueFd client = ConnectTo(listener->address());
+  REQUIRE(client);
+  CHECK(AcceptFrom(listener->fd()).peer.Ip() == "127.0.0.1");
+}
+
+TEST_CASE("a listener and what it accepts neither block nor outlive an exec", "[listen]") {
+  const auto listener = Listen("tcp://127.0.0.1:0");
+  const UniqueFd client = ConnectTo(listener->address());
+  const Accepted accepted = AcceptFrom(listener->fd());
+  for (const int fd : {listener->fd(), accepted.fd.get()}) {
+    CHECK((::fcntl(fd, F_GETFL) & O_NONBLOCK) != 0);
+    CHECK((::fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
+  }
+}
+
+TEST_CASE("no host means one socket for IPv4 and IPv6", "[listen][ip6]") {
+  if (!HasIp6()) {
+    WARN("skipped: this machine has no IPv6");
+    return;
+  }
+  const auto listener = Listen("tcp://:0");
+  const std::uint16_t port = listener->address().Port();
+  CHECK(listener->url() == "tcp://[::]:" + std::to_string(port));
+
+  const UniqueFd by_ip4 = ConnectTo(WithPort("127.0.0.1", port));
+  REQUIRE(by_ip4);
+  const Address peer = AcceptFrom(listener->fd()).peer;
+  CHECK(peer.Ip() == "127.0.0.1");
+  CHECK(peer == WithPort("127.0.0.1", peer.Port()));
+
+  const UniqueFd by_ip6 = ConnectTo(WithPort("[::1]", port));
+  REQUIRE(by_ip6);
+  CHECK(AcceptFrom(listener->fd()).peer.Ip() == "::1");
+}
+
+TEST_CASE("v6only is said either way, whatever the machine's default", "[listen][ip6]") {
+  if (!HasIp6()) {
+    WARN("skipped: this machine has no IPv6");
+    return;
+  }
+  sys::calls() = {};
+  const auto dual = Listen("tcp://[::]:0");
+  CHECK(OptionOf(dual->fd(), IPPROTO_IPV6, IPV6_V6ONLY) == 0);
+  CHECK(sys::calls().set_option == 3);  // with TCP_NODELAY and SO_REUSEADDR
+
+  const auto only6 = Listen("tcp6://:0");
+  CHECK(OptionOf(only6->fd(), IPPROTO_IPV6, IPV6_V6ONLY) == 1);
+  CHECK_FALSE(ConnectTo(WithPort("127.0.0.1", only6->address().Port())));
+}
+
+TEST_CASE("without IPv6 in the kernel no host means every IPv4 address", "[listen][ip6]") {
+  fake::FailNext(&Calls::socket, EAFNOSUPPORT);
+  const auto listener = Listen("tcp://:0");
+  CHECK(listener->url() == "tcp://0.0.0.0:" + std::to_string(listener->address().Port()));
+  CHECK(ConnectTo(WithPort("127.0.0.1", listener->address().Port())));
+
+  fake::FailNext(&Calls::socket, EAFNOSUPPORT);
+  CHECK(ListenError("tcp6://:0") ==
+        "listen tcp6://:0: socket: Address family not supported by protocol");
+  fake::FailNext(&Calls::socket, EAFNOSUPPORT);
+  CHECK(ListenError("tcp://[::1]:0") ==
+        "listen tcp://[::1]:0: socket: Address family not supported by protocol");
+}
+
+TEST_CASE("accepted sockets inherit no-delay and the buffer sizes", "[listen]") {
+  Options options;
+  options.no_delay = GENERATE(true, false);
+  options.recv_buffer = 30'000;
+  options.send_buffer = 40'000;
+  const auto listener = Listen("tcp://127.0.0.1:0", options);
+  const UniqueFd client = ConnectTo(listener->address());
+  const Accepted accepted = AcceptFrom(listener->fd());
+
+  CHECK((OptionOf(accepted.fd.get(), IPPROTO_TCP, TCP_NODELAY) != 0) == options.no_delay);
+  // The kernel doubles a size, for its own bookkeeping.
+  CHECK(OptionOf(accepted.fd.get(), SOL_SOCKET, SO_RCVBUF) == 60'000);
+  CHECK(OptionOf(accepted.fd.get(), SOL_SOCKET, SO_SNDBUF) == 80'000);
+}
+
+TEST_CASE("sizes that are not asked for are the kernel's own", "[listen]") {
+  const UniqueFd plain(sys::Socket(AF_INET, SOCK_STREAM, 0));
+  const auto listener = Listen("tcp://127.0.0.1:0");
+  for (const int name : {SO_RCVBUF, SO_SNDBUF}) {
+    CHECK(OptionOf(listener->fd(), SOL_SOCKET, name) == OptionOf(plain.get(), SOL_SOCKET, name));
+  }
+}
+
+TEST_CASE("the backlog of the URL reaches the kernel", "[listen]") {
+  const auto listener = Listen("tcp://127.0.0.1:0?backlog=7");
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  REQUIRE(sys::GetOption(listener->fd(), IPPROTO_TCP, TCP_INFO, &info, &size) == 0);
+  CHECK(info.tcpi_sacked == 7);  // for a listener: its backlog
+}
+
+TEST_CASE("a busy port is told in one line, with its reason", "[listen][error]") {
+  const auto first = Listen("tcp://127.0.0.1:0");
+  CHECK(ListenError(first->url()) == "listen " + first->url() + ": bind: Address already in use");
+  try {
+    Listen(first->url());
+    FAIL("it was bound twice");
+  } catch (const weir::Error& error) {
+    CHECK_FALSE(error.IsUsage());
+    CHECK(error.code() == std::errc::address_in_use);
+  }
+}
+
+TEST_CASE("every refusal names its call", "[listen][error]") {
+  const std::string url = "tcp://127.0.0.1:0";
+  const auto error = [&](sys::Kind kind) {
+    fake::FailNext(kind, EPERM);
+    return ListenError(url);
+  };
+  CHECK(error(&Calls::socket) == "listen " + url + ": socket: Operation not permitted");
+  CHECK(error(&Calls::set_option) == "listen " + url + ": TCP_NODELAY: Operation not permitted");
+  CHECK(error(&Calls::bind) == "listen " + url + ": bind: Operation not permitted");
+  CHECK(error(&Calls::listen) == "listen " + url + ": listen: Operation not permitted");
+  CHECK(error(&Calls::getters) == "listen " + url + ": getsockname: Operation not permitted");
+}
+
+TEST_CASE("a restarted server need not wait for its old connections", "[listen]") {
+  auto first = Listen("tcp://127.0.0.1:0");
+  const Address address = first->address();
+  UniqueFd client = ConnectTo(address);
+  AcceptFrom(first->fd()).fd.reset();  // the server ends first: TIME_WAIT is on its port
+  std::array<char, 1> room{};
+  REQUIRE(sys::Recv(client.get(), room.data(), room.size()) == 0);
+  client.reset();
+  first.reset();
+
+  CHECK(Listen(weir::UrlOf(address))->address() == address);
+}
+
+TEST_CASE("closing twice closes once", "[listen]") {
+  const auto listener = Listen("tcp://127.0.0.1:0");
+  sys::calls() = {};
+  listener->Close(true);
+  listener->Close(true);
+  CHECK(listener->fd() == -1);
+  CHECK(sys::calls().close == 1);
+}
+
+TEST_CASE("a Unix listener makes its path, and removes it", "[listen][unix]") {
+  const Folder folder;
+  const std::string path = folder.File("x");
+  {
+    const auto listener = Listen("unix:" + path);
+    CHECK(listener->is_unix());
+    CHECK(listener->url() == "unix://" + path);
+    const UniqueFd client = ConnectTo(listener->address());
+    REQUIRE(client);
+    CHECK(AcceptFrom(listener->fd()).peer.ToString().empty());
+  }
+  CHECK_FALSE(Exists(path));
+}
+
+TEST_CASE("a path that is the parent's stays", "[listen][unix]") {
+  const Folder folder;
+  const std::string path = folder.File("x");
+  {
+    const auto listener = Listen("unix:" + path);
+    listener->Close(false);
+    listener->Close(true);  // once said is said
+  }
+  CHECK(Exists(path));
+}
+
+TEST_CASE("the path of somebody else is not removed", "[listen][unix]") {
+  const Folder folder;
+  const std::string path = folder.File("x");
+  auto first = Listen("unix:" + path);
+  REQUIRE(::unlink(path.c_str()) == 0);
+  const auto second = Listen("unix:" + path);
+  first.reset();
+  CHECK(Exists(path));
+  CHECK(ConnectTo(second->address()));
+}
+
+TEST_CASE("the path of a dead server is taken over", "[listen][unix]") {
+  const Folder folder;
+  const std::string path = folder.File("x");
+  LeaveStale(path);
+  REQUIRE(Exists(path));
+  REQUIRE_FALSE(ConnectTo(Address::Parse(path)));
+
+  const auto listener = Listen("unix:" + path);
+  CHECK(ConnectTo(listener->address()));
+}
+
+TEST_CASE("the path of a live server is not", "[listen][unix]") {
+  const Folder folder;
+  const std::string path = folder.File("x");
+  const auto first = Listen("unix:" + path + "?backlog=1");
+  const ino_t inode = InodeOf(path);
+  const bool is_full =
+      GENERATE(false, true);  // a connect to a full backlog fails, but not with ECONNREFUSED
+  std::array<UniqueFd, 2> waiting;
+  if (is_full) {
+    for (UniqueFd& fd : waiting) fd = ConnectTo(first->address());
+  }
+
+  CHECK(ListenError("unix:" + path) == "listen unix:" + path + ": bind: Address already in use");
+  CHECK(InodeOf(path) == inode);
+}
+
+TEST_CASE("a path that is no socket is left as it is", "[listen][unix]") {
+  const Folder folder;
+  const std::string path = folder.File("x");
+  const std::string busy = "listen unix:" + path + ": bind: Address already in use";
+
+  SECTION("a file") {
+    std::ofstream(path) << "precious";
+    CHECK(ListenError("unix:" + path) == busy);
+    std::string text;
+    std::ifstream(path) >> text;
+    CHECK(text == "precious");
+  }
+  SECTION("a folder") {
+    std::filesystem::create_directory(path);
+    CHECK(ListenError("unix:" + path) == busy);
+    CHECK(std::filesystem::is_directory(path));
+  }
+  SECTION("a link, even to the socket of a dead server") {
+    LeaveStale(folder.File("target"));
+    std::filesystem::create_symlink(folder.File("target"), path);
+    CHECK(ListenError("unix:" + path) == busy);
+    CHECK(std::filesystem::is_symlink(path));
+  }
+}
+
+TEST_CASE("a path in a folder that is not there is told so", "[listen][unix][error]") {
+  const Folder folder;
+  const std::string url = "unix:" + folder.File("missing/x");
+  CHECK(ListenError(url) == "listen " + url + ": bind: No such file or directory");
+}
+
+TEST_CASE("a path without permission is told so", "[listen][unix][error]") {
+  const Folder folder;
+  const std::string url = "unix:" + folder.File("x");
+  std::filesystem::permissions(folder.path(), std::filesystem::perms::owner_read);
+
+  const pid_t child = ::fork();  // root may do everything: a child gives that up
+  if (child == 0) {
+    if (::geteuid() == 0 && ::setuid(65534) != 0) ::_exit(2);
+    ::_exit(ListenError(url) == "listen " + url + ": bind: Permission denied" ? 0 : 1);
+  }
+  int status = -1;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 0);
+  std::filesystem::permissions(folder.path(), std::filesystem::perms::owner_all);
+}
+
+TEST_CASE("the mode of a Unix path is the URL's, before anybody can connect", "[listen][unix]") {
+  const Folder folder;
+  const std::string path = folder.File("x");
+  const std::string url = "unix:" + path + "?mode=0606";  // no umask leaves that
+  {
+    const auto listener = Listen(url);
+    struct stat status {};
+    REQUIRE(::stat(path.c_str(), &status) == 0);
+    CHECK((status.st_mode & 07777) == 0606);
+  }
+
+  sys::calls() = {};
+  fake::FailNext(&Calls::files, 0);  // lstat
+  fake::FailNext(&Calls::files, EPERM);
+  CHECK(ListenError(url) == "listen " + url + ": chmod: Operation not permitted");
+  CHECK(sys::calls().listen == 0);
+}
+
+TEST_CASE("a listener that fails late leaves no path and no descriptor", "[listen][unix][error]") {
+  const Folder folder;
+  const std::string path = folder.File("x");
+  sys::calls() = {};
+  fake::FailNext(&Calls::listen, ENOBUFS);
+  CHECK(ListenError("unix:" + path) ==
+        "listen unix:" + path + ": listen: No buffer space available");
+  CHECK_FALSE(Exists(path));
+  CHECK(sys::calls().close == sys::calls().socket);
+}
+
+TEST_CASE("an abstract name needs no file", "[listen][unix]") {
+  const std::string url = "unix:@weir-test-" + std::to_string(::getpid());
+  sys::calls() = {};
+  {
+    const auto listener = Listen(url);
+    CHECK(listener->url() == url);
+    CHECK(ConnectTo(listener->address()));
+    CHECK(ListenError(url) == "listen " + url + ": bind: Address already in use");
+  }
+  CHECK(sys::calls().files == 0);
+  CHECK(Listen(url)->url() == url);  // gone with its socket
+}

@@ -1,0 +1,62 @@
+// A poller that reports what a test tells it, and writes down what it is asked.
+#pragma once
+
+#include <algorithm>
+#include <deque>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "os/poller.h"
+
+namespace weir::test {
+
+class ScriptedPoller final : public Poller {
+ public:
+  // Reported together by the next wait that comes.
+  void Report(Token token, std::uint32_t bits) {
+    Event event{};
+    event.events = bits;
+    event.data.u64 = token.Packed();
+    next_.push_back(event);
+  }
+
+  int Add(int fd, Interest interest, Token token) override {
+    log.push_back("add " + Describe(fd, interest));
+    if (add_error != 0) return -add_error;
+    tokens.push_back(token);
+    return 0;
+  }
+  int Modify(int fd, Interest interest, Token) override {
+    log.push_back("mod " + Describe(fd, interest));
+    return -modify_error;
+  }
+  int Wait(std::span<Event> events, int milliseconds) override {
+    timeouts.push_back(milliseconds);
+    if (on_wait) on_wait(milliseconds);
+    const std::size_t count = std::min(events.size(), next_.size());
+    std::copy_n(next_.begin(), count, events.begin());
+    next_.erase(next_.begin(), next_.begin() + static_cast<std::ptrdiff_t>(count));
+    return static_cast<int>(count);
+  }
+
+  std::vector<std::string> log;  // "add 1000 read", "mod 1000 read+write"
+  std::vector<Token> tokens;     // of each Add
+  std::vector<int> timeouts;     // of each Wait, in milliseconds; -1 is for ever
+  std::function<void(int)> on_wait;
+  int add_error = 0;
+  int modify_error = 0;
+
+ private:
+  static std::string Describe(int fd, Interest interest) {
+    const char* const what = interest == Interest::kReadWrite ? "read+write"
+                             : interest == Interest::kRead    ? "read"
+                                                              : "accept";
+    return std::to_string(fd) + " " + what;
+  }
+
+  std::deque<Event> next_;
+};
+
+}  // namespace weir::test
