@@ -44,8 +44,7 @@ class UniqueFunction<R(Args...)> {
   UniqueFunction(std::nullptr_t) noexcept {}
 
   // Implicit, so that a lambda goes wherever one is asked for. A null pointer to a function or
-  // member makes an empty one. What the copy or move of `callable`, or the allocation, throws
-  // passes on.
+  // member makes an empty one. What copying, moving or allocating throws passes on.
   template <class F>
   requires(!std::same_as<std::remove_cvref_t<F>, UniqueFunction>) &&
       internal::CallableAs<F, R, Args...> UniqueFunction(F&& callable) {

@@ -1,12 +1,11 @@
 // Why moving bytes costs a constant for each byte received, whatever a peer does:
 //
 //   growing   at least doubles, so that all growths of one block together move less than its
-//   capacity; moving    content to the front needs at least as many consumed bytes in front of it:
-//   each pays for
-//             one byte that moves, and none pays twice, since the move sets head to 0;
-//   wrapping  is undone in place only if the content is at most half the capacity: to wrap again,
-//   as
-//             many new bytes must arrive as the other half holds.
+//             capacity;
+//   moving    content to the front needs at least as many consumed bytes in front of it: each pays
+//             for one byte that moves, and none pays twice, since the move sets head to 0;
+//   wrapping  is undone in place by Reserve() only if the content is at most half the capacity: to
+//             wrap again, as many new bytes must arrive as the other half holds.
 //
 // A rule of "at most half full" for moving would not do: with room wanted for a little more than
 // half of the capacity, each byte consumed could move the whole content again.
@@ -132,8 +131,9 @@ void RingBuffer::MoveToFront(BufferPool& pool) noexcept {
   pool.CountMoved(block_->size);
 }
 
-// | Second |  free  | First |  becomes  | Second First |  free  |  and then  | First Second |  free
-// |
+//    | Second |  free  | First |
+// -> | Second | First |  free  |
+// -> | First | Second |  free  |
 void RingBuffer::Straighten(BufferPool& pool) noexcept {
   char* const data = block_->data();
   const std::string_view first = First();

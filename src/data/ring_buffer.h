@@ -7,13 +7,12 @@
 //   | free |  First()  |   free    |             | Second() |      free       | First() |
 //                      '- Reserve -'
 //
-// OWNER     The ring owns its block, which comes from the pool passed to each call. Always pass the
-// same
-//           pool, and Clear() the ring before it dies.
+// OWNER     The ring owns its block, which comes from the pool passed to each call: always the same
+//           one. Clear() the ring before it dies.
 // LIFETIME  Views and spans die at the next call that is not const.
 // THREADS   One.
-// ERRORS    What may grow throws std::bad_alloc or std::length_error, and the ring is then
-// unchanged. UNITS     Bytes.
+// ERRORS    What may grow throws std::bad_alloc or std::length_error: the ring is then unchanged.
+// UNITS     Bytes.
 
 #pragma once
 
@@ -38,16 +37,15 @@ class RingBuffer {
   // Copies `bytes` behind the newest one. REQUIRES: they are not this ring's own.
   void Append(BufferPool& pool, std::string_view bytes);
 
-  // All the contiguous room behind the newest byte: `minimum` bytes or more. The content is one
-  // piece from here on, until Append() wraps it. Commit() says how many bytes of the room were
-  // filled; if none were, ReleaseIfEmpty() gives back the block that an empty ring took for the
-  // attempt.
+  // All the contiguous room behind the newest byte: `minimum` bytes or more. The content is one piece
+  // from here on, until Append() wraps it. Commit() says how many bytes of the room were filled; if
+  // none were, ReleaseIfEmpty() gives back the block that an empty ring took in vain.
   [[nodiscard]] std::span<char> Reserve(BufferPool& pool, std::size_t minimum);
   void Commit(std::size_t count) noexcept;
   void ReleaseIfEmpty(BufferPool& pool) noexcept;
 
-  // Drops the oldest `count` bytes, and gives the block back if none is left. REQUIRES: count <=
-  // size().
+  // Drops the oldest `count` bytes, and gives the block back if none is left.
+  // REQUIRES: count <= size().
   void Consume(BufferPool& pool, std::size_t count) noexcept;
   void Clear(BufferPool& pool) noexcept;
 

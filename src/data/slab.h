@@ -1,5 +1,4 @@
-// Objects at stable addresses, each in a numbered slot, that are found by a token which may be
-// stale.
+// Objects at stable addresses, in numbered slots, that are found by a token which may be stale.
 //
 //   chunk 0                                  chunk 1
 //   | hot 0 | hot 1 | ... | hot 255 |        | hot 256 | ...        what every event touches
@@ -9,13 +8,11 @@
 // A free slot waits in quarantine until Reclaim(): events and lists of the turn that freed it may
 // still speak of its old owner.
 //
-// OWNER     The slab owns all objects. They are built once, with their chunk, and used again:
-// whoever
+// OWNER     The slab owns all objects. They are built once, with their chunk, and used again: whoever
 //           allocates resets them. Hot has a public `Token token`, which is the slab's to write.
 // LIFETIME  An address is good for as long as the slab is.
 // THREADS   One.
-// ERRORS    The constructor throws std::length_error, Allocate() std::bad_alloc; nothing changes
-// then.
+// ERRORS    The constructor throws std::length_error, Allocate() std::bad_alloc, changing nothing.
 
 #pragma once
 

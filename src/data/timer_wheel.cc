@@ -6,8 +6,7 @@
 //               level 2  level 1  level 0
 //                          '- first difference: level 1, slot 55
 //
-// INVARIANT Every timer waits where its tick and now_ put it. So when now_ enters a slot, the
-// slot's
+// INVARIANT Every timer waits where its tick and now_ put it. So when now_ enters a slot, the slot's
 //           timers are placed anew, at a lower level ("cascade").
 //
 // It follows that

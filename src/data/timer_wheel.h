@@ -5,8 +5,8 @@
 // LIFETIME  A TimerId outlives its timer safely: cancelling what has fired, or was cancelled, does
 //           nothing, also when another timer lives in the same place since.
 // THREADS   One.
-// ERRORS    Arm() throws std::bad_alloc, or std::length_error beyond kMaxTimers; nothing is armed
-// then. UNITS     Ticks, absolute. The wheel knows neither a clock nor how long a tick is.
+// ERRORS    Arm() throws std::bad_alloc, or std::length_error beyond kMaxTimers, and arms nothing.
+// UNITS     Ticks, absolute. The wheel knows neither a clock nor how long a tick is.
 
 #pragma once
 
@@ -43,24 +43,23 @@ class TimerWheel {
   [[nodiscard]] TimerId IdAt(std::uint32_t slot) const noexcept;
 
   // Calls fire(payload) for each timer whose tick has come, the earliest first, and those of one
-  // tick in the order of arming. `fire` may arm and cancel, also what is due in this very call;
-  // what it arms fires in a later call at the earliest. If it throws, the rest fires at the next
-  // Advance(). REQUIRES: not called by `fire`. A tick before the present one changes nothing but
-  // fires what is due.
+  // tick in the order of arming. `fire` may arm and cancel, also what is due in this very call; what
+  // it arms fires in a later call at the earliest. If it throws, the rest fires at the next
+  // Advance(). A tick before the present one moves nothing, and fires what is due already.
+  // REQUIRES: not called by `fire`.
   template <class Fire>
   void Advance(std::uint64_t now_tick, Fire&& fire) {
     CollectDue(now_tick);
     while (firing_.head != kNone) fire(TakeFirstDue());
   }
 
-  // When Advance() may next have something to do, or nothing if no timer is armed. Never later than the
-  // earliest timer; earlier for one that is far, where that Advance() only brings the timer closer.
+  // When Advance() may next have something to do, or nothing if no timer is armed. Never later than
+  // the earliest timer; earlier for one that is far: that Advance() only brings the timer closer.
   [[nodiscard]] std::optional<std::uint64_t> Next() const noexcept;
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
  private:
-  friend struct TimerWheelTest;  // brings a slot's generation near its end, which takes days
-                                 // otherwise
+  friend struct TimerWheelTest;  // sets generations and the limit: reaching them takes hours
 
   static constexpr int kBits = 6;
   static constexpr std::uint32_t kSlots = 1U << kBits;

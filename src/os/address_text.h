@@ -2,7 +2,7 @@
 // common.
 //
 // ERRORS    Throws Wrong: only the caller knows what the text belongs to, and makes a weir::Error
-// of it.
+//           of it.
 
 #pragma once
 

@@ -4,8 +4,8 @@
 //
 // THREADS   Any, as the calls themselves.
 // ERRORS    Results are the kernel's own: >= 0, or -errno; errno itself means nothing to a caller.
-// EINTR
-//           is retried here, but for Close() (the descriptor is gone all the same) and EpollWait().
+//           EINTR is retried here, but for Close() (the descriptor is gone all the same) and
+//           EpollWait().
 // UNITS     As libc has them; time-outs are milliseconds.
 //
 // Descriptors are non-blocking and close-on-exec from birth: no moment exists in which another

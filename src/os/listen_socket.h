@@ -2,7 +2,7 @@
 //
 // OWNER     Whoever accepts from it.
 // ERRORS    The constructor throws weir::Error: "listen URL: CALL: REASON". Nothing is left behind
-// then.
+//           then.
 
 #pragma once
 

@@ -1,8 +1,7 @@
 // Owns one file descriptor, and closes it.
 //
 // ERRORS    What close(2) says is not heard: the descriptor is gone whatever it says, and a
-// socket's own
-//           failures were told by its sends.
+//           socket's own failures were told by its sends.
 
 #pragma once
 

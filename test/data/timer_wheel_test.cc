@@ -1,5 +1,4 @@
-// TimerWheel: against a sorted map that is plainly right. Nothing early, nothing lost, all in
-// order.
+// TimerWheel: against a sorted map that is plainly right. Nothing early or lost, all in order.
 
 #include "data/timer_wheel.h"
 
