@@ -14,7 +14,8 @@ namespace {
 
 constexpr const char* kHelp =
     "usage: echo [--listen URL]...\n"
-    "Sends back all that it receives. SIGINT and SIGTERM drain it: what has arrived is answered first;\n"
+    "Sends back all that it receives. SIGINT and SIGTERM drain it: what has arrived is answered "
+    "first;\n"
     "a second signal ends it at once.\n"
     "\n"
     "  --listen URL  where to listen; repeatable (default tcp://127.0.0.1:7000)\n"
@@ -52,10 +53,17 @@ int ParseOptions(int argc, char** argv, std::vector<std::string_view>& urls) {
                             {}};
   for (int option; (option = getopt_long(argc, argv, "", options, nullptr)) != -1;) {
     switch (option) {
-      case 'l': urls.emplace_back(optarg); break;
-      case 'h': std::fputs(kHelp, stdout); return 0;
-      case 'v': std::puts("echo (weir) " WEIR_VERSION_STRING); return 0;
-      default: return 2;  // getopt_long has named it
+      case 'l':
+        urls.emplace_back(optarg);
+        break;
+      case 'h':
+        std::fputs(kHelp, stdout);
+        return 0;
+      case 'v':
+        std::puts("echo (weir) " WEIR_VERSION_STRING);
+        return 0;
+      default:
+        return 2;  // getopt_long has named it
     }
   }
   if (optind < argc) {

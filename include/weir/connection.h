@@ -1,14 +1,15 @@
 // One established byte stream (TCP or Unix), from OnOpen() to OnClose().
 //
-// OWNER     The EventLoop owns every connection and its buffers; everyone else borrows a Connection&.
-// LIFETIME  A borrowed reference is good until OnClose() returns. To remember a connection for longer,
-//           keep its Ref().
+// OWNER     The EventLoop owns every connection and its buffers; everyone else borrows a
+//           Connection&.
+// LIFETIME  A borrowed reference is good until OnClose() returns. To remember a connection for
+//           longer, keep its Ref().
 // THREADS   The loop's thread only.
 // ERRORS    Nothing here throws, but for Emplace(), which passes on what T's constructor throws. A
-//           connection fails once, and says so once: as the arguments of OnClose(). Calls made after
-//           that do nothing.
-// REENTRY   No callback runs inside these calls. They work from anywhere on the loop's thread, on any
-//           connection.
+//           connection fails once, and says so once: as the arguments of OnClose(). Calls made
+//           after that do nothing.
+// REENTRY   No callback runs inside these calls. They work from anywhere on the loop's thread, on
+//           any connection.
 // UNITS     Sizes are bytes.
 
 #pragma once
@@ -35,11 +36,12 @@ class Connection {
 
   // ---- Output: never blocks, keeps its order.
 
-  // Queues a copy of `bytes`. They leave when the callback that is running returns, in one send with
-  // all else that was written to this connection during it; written from elsewhere (another
-  // connection's callback, a posted task), when the turn ends. A large piece with nothing queued before
-  // it goes at once, and only what the kernel does not take is kept. Returns false, and takes nothing,
-  // once the connection is closed, its output was shut down, or it has failed: OnClose() tells why.
+  // Queues a copy of `bytes`. They leave when the callback that is running returns, in one send
+  // with all else that was written to this connection during it; written from elsewhere (another
+  // connection's callback, a posted task), when the turn ends. A large piece with nothing queued
+  // before it goes at once, and only what the kernel does not take is kept. Returns false, and
+  // takes nothing, once the connection is closed, its output was shut down, or it has failed:
+  // OnClose() tells why.
   bool Write(std::string_view bytes);
 
   // Hands what is queued to the kernel now instead of at the end of the callback or turn.
@@ -54,22 +56,22 @@ class Connection {
   // callback returns, and at the next Consume() or ResumeRead().
   [[nodiscard]] std::string_view Input() const noexcept;
 
-  // Drops the oldest `count` bytes. REQUIRES: count <= Input().size(), and not inside OnData(), which
-  // says what it consumed by what it returns.
+  // Drops the oldest `count` bytes. REQUIRES: count <= Input().size(), and not inside OnData(),
+  // which says what it consumed by what it returns.
   void Consume(std::size_t count);
 
-  // Stops reading, so that TCP itself slows the sender down, until ResumeRead(). No system call is made;
-  // an edge that arrives meanwhile is kept, not lost. The end of the stream waits behind it; an error
-  // (a reset) does not.
+  // Stops reading, so that TCP itself slows the sender down, until ResumeRead(). No system call is
+  // made; an edge that arrives meanwhile is kept, not lost. The end of the stream waits behind it;
+  // an error (a reset) does not.
   void PauseRead() noexcept;
   // Reading goes on in the loop's owed list, and OnData comes again with what Input() still holds.
   void ResumeRead();
 
   // ---- End
 
-  // Sends what is queued, then FIN, then waits for the peer's end, so that unread input does not turn
-  // the reply into a reset; Options::close_linger bounds both. OnData() comes no more. OnClose() comes
-  // when all output is with the kernel.
+  // Sends what is queued, then FIN, then waits for the peer's end, so that unread input does not
+  // turn the reply into a reset; Options::close_linger bounds both. OnData() comes no more.
+  // OnClose() comes when all output is with the kernel.
   void Close();
 
   // Resets: queued output is dropped, the peer's read fails with ECONNRESET. OnClose() follows.
@@ -80,8 +82,8 @@ class Connection {
 
   // ---- Facts
 
-  [[nodiscard]] bool IsOpen() const noexcept;  // until Close(), Abort() or an error
-  [[nodiscard]] int Fd() const noexcept;       // borrowed: never close it
+  [[nodiscard]] bool IsOpen() const noexcept;   // until Close(), Abort() or an error
+  [[nodiscard]] int Fd() const noexcept;        // borrowed: never close it
   [[nodiscard]] int Listener() const noexcept;  // what EventLoop::Listen() returned
   [[nodiscard]] ConnRef Ref() const noexcept;
   [[nodiscard]] EventLoop& Loop() const noexcept;

@@ -1,5 +1,5 @@
-// A handle that may outlive its connection: {loop, slot, generation}. It never hits the connection that
-// has the slot afterwards.
+// A handle that may outlive its connection: {loop, slot, generation}. It never hits the connection
+// that has the slot afterwards.
 //
 // OWNER     A value: copy it freely.
 // LIFETIME  May outlive its connection, never its EventLoop.
@@ -12,14 +12,14 @@
 namespace weir {
 
 class Connection;
-class LoopCore;
+struct LoopCore;
 
 class ConnRef {
  public:
   ConnRef() noexcept = default;  // refers to nobody
 
-  // The connection while it is open (from OnOpen until Close(), Abort() or an error), then nullptr for
-  // ever.
+  // The connection while it is open (from OnOpen until Close(), Abort() or an error), then nullptr
+  // for ever.
   [[nodiscard]] Connection* Get() const noexcept;
 
   // Unique among all connections that its loop ever has; 0 for nobody.

@@ -4,9 +4,10 @@
 //           forked child that touches it fails a check.
 // LIFETIME  Must outlive every call that other threads make on it. Its destructor calls no handler:
 //           connections that are left are reset, their contexts destroyed.
-// THREADS   The thread that calls Run() or RunOnce() is the loop's thread: everything belongs to it but
-//           what is marked [any], which any thread may call; [signal] is safe in a signal handler too.
-//           Before the first Run() or RunOnce(), the thread that made the loop may set it up.
+// THREADS   The thread that calls Run() or RunOnce() is the loop's thread: everything belongs to it
+//           but what is marked [any], which any thread may call; [signal] is safe in a signal
+//           handler too. Before the first Run() or RunOnce(), the thread that made the loop may set
+//           it up.
 // ERRORS    The constructor and Listen() throw weir::Error: the call, the value, the reason.
 // UNITS     Sizes are bytes, times are durations; the loop's clock ticks once a millisecond.
 
@@ -38,8 +39,8 @@ class EventLoop {
   // Binds and listens at once; accepting begins with the first turn. The URL is
   //   tcp://127.0.0.1:80   tcp://[::1]:80   tcp://:80 (every address)   tcp4://:80   tcp6://:80
   //   unix:/run/x.sock     unix:@abstract
-  // with, as a query, ?backlog=4096&v6only=1&mode=0660. Port 0 takes a free one. Returns the listener's
-  // number, counted from 0. `handler` is borrowed and must outlive the loop.
+  // with, as a query, ?backlog=4096&v6only=1&mode=0660. Port 0 takes a free one. Returns the
+  // listener's number, counted from 0. `handler` is borrowed and must outlive the loop.
   int Listen(std::string_view url, Handler& handler);
 
   // The real address of a listener, with the real port. REQUIRES: a number that Listen() returned.
@@ -50,17 +51,18 @@ class EventLoop {
 
   // ---- Running
 
-  // Turns until Stop() was called and every connection has ended. Sleeps, with no system call and no
-  // wake-up, while there is nothing to do. Throws only what a handler's OnStart threw.
+  // Turns until Stop() was called and every connection has ended. Sleeps, with no system call and
+  // no wake-up, while there is nothing to do. Throws only what a handler's OnStart threw.
   void Run();
 
-  // One turn, which waits at most `max_wait` (rounded up to the millisecond). Returns how many events,
-  // posted tasks and timers it served: 0 when nothing happened.
+  // One turn, which waits at most `max_wait` (rounded up to the millisecond). Returns how many
+  // events, posted tasks and timers it served: 0 when nothing happened.
   int RunOnce(Duration max_wait);
 
   // [any] [signal] Closes the listeners once what is queued on them is accepted, tells the handlers
-  // (OnStop, which by default drains), and resets what is left after `grace`; Duration::max() stands for
-  // Options::drain. Sticky: a Run() that comes later drains and returns. A second call is Stop(0): now.
+  // (OnStop, which by default drains), and resets what is left after `grace`; Duration::max()
+  // stands for Options::drain. Sticky: a Run() that comes later drains and returns. A second call
+  // is Stop(0): now.
   void Stop(Duration grace = Duration::max()) noexcept;
 
   // Every connection reads what had arrived, delivers it, and closes (kShutdown).
@@ -71,10 +73,10 @@ class EventLoop {
 
   // ---- From other threads
 
-  // [any] Runs `work` on the loop's thread, never inside this call; FIFO for each posting thread. One
-  // eventfd write for each sleep of the loop, not for each post. Returns false, and destroys `work`,
-  // once Run() has returned after a Stop(), or while Options::max_mail posts wait. Work that is still
-  // queued when the loop ends is destroyed on the loop's thread, not run.
+  // [any] Runs `work` on the loop's thread, never inside this call; FIFO for each posting thread.
+  // One eventfd write for each sleep of the loop, not for each post. Returns false, and destroys
+  // `work`, once Run() has returned after a Stop(), or while Options::max_mail posts wait. Work
+  // that is still queued when the loop ends is destroyed on the loop's thread, not run.
   bool Post(Work work);
 
   // [any]

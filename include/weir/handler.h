@@ -4,9 +4,10 @@
 // LIFETIME  A Connection& is good from its OnOpen until its OnClose returns.
 // THREADS   The loop's thread only. One handler for each loop needs no locks.
 // ERRORS    An exception out of a connection's callback closes that connection (kException); out of
-//           OnStart it stops the start and leaves Run(); out of OnBatchEnd, OnAccept and OnStop it is
-//           logged, and the loop goes on.
-// REENTRY   No callback runs inside a call that you make: Close(), Write() and the rest return first.
+//           OnStart it stops the start and leaves Run(); out of OnBatchEnd, OnAccept and OnStop it
+//           is logged, and the loop goes on.
+// REENTRY   No callback runs inside a call that you make: Close(), Write() and the rest return
+//           first.
 //
 // The order of the calls for one connection:
 //
@@ -38,7 +39,8 @@ enum class CloseReason : std::uint8_t {
 
 [[nodiscard]] std::string_view ToString(CloseReason reason) noexcept;
 
-// A connection that has just been accepted. `fd` is borrowed: set options on it, never close or keep it.
+// A connection that has just been accepted. `fd` is borrowed: set options on it, never close or
+// keep it.
 struct Accepted {
   int listener;
   const Address& peer;
@@ -47,8 +49,8 @@ struct Accepted {
 
 class Handler {
  public:
-  // OnData's answer to input that cannot be understood: no more input, what is queued is sent, then the
-  // connection closes with CloseReason::kRejected.
+  // OnData's answer to input that cannot be understood: no more input, what is queued is sent, then
+  // the connection closes with CloseReason::kRejected.
   static constexpr std::size_t kReject = SIZE_MAX;
 
   virtual ~Handler() = default;
@@ -61,19 +63,19 @@ class Handler {
 
   virtual void OnOpen(Connection& connection);
 
-  // `in` is everything that is not yet consumed, contiguous, oldest byte first; it dies when this call
-  // returns. Returns how many bytes were consumed. The rest comes back, in front of more, with the
-  // bytes that arrive next; it is not delivered again by itself. To return more than in.size() is a bug
-  // of the handler: it is logged, and the connection closes with kRejected. After Close() or Abort() the
-  // return value is ignored. The default consumes everything.
+  // `in` is everything that is not yet consumed, contiguous, oldest byte first; it dies when this
+  // call returns. Returns how many bytes were consumed. The rest comes back, in front of more, with
+  // the bytes that arrive next; it is not delivered again by itself. To return more than in.size()
+  // is a bug of the handler: it is logged, and the connection closes with kRejected. After Close()
+  // or Abort() the return value is ignored. The default consumes everything.
   virtual std::size_t OnData(Connection& connection, std::string_view in);
 
   // The peer will send no more (it sent FIN), and all it sent was delivered; writing still works.
   // Default: connection.Close().
   virtual void OnEnd(Connection& connection);
 
-  // The last call. Fd(), Input() and the context still work in it; the context is destroyed after it.
-  // `error` is the kernel's, or empty.
+  // The last call. Fd(), Input() and the context still work in it; the context is destroyed after
+  // it. `error` is the kernel's, or empty.
   virtual void OnClose(Connection& connection, CloseReason reason, std::error_code error);
 
   // At the end of each turn in which this handler was called, before queued output leaves.

@@ -12,8 +12,8 @@
 namespace weir {
 
 struct Options {
-  // Reading. The buffer belongs to the LOOP and is lent to each connection in turn: an idle connection
-  // owns none.
+  // Reading. The buffer belongs to the LOOP and is lent to each connection in turn: an idle
+  // connection owns none.
   std::size_t read_chunk = 256 << 10;
 
   // Fairness: how much one connection, and the list of those that have more to read, may take of a
@@ -26,12 +26,14 @@ struct Options {
   // Posts that may wait for the loop at one time; Post() returns false beyond it.
   std::size_t max_mail = 1 << 20;
 
-  // How long Close() waits: for the peer to take another byte of what is queued, and then for its end.
+  // How long Close() waits: for the peer to take another byte of what is queued, and then for its
+  // end.
   Duration close_linger = std::chrono::seconds(5);
   // How long Stop() lets connections finish.
   Duration drain = std::chrono::seconds(30);
 
-  // Sockets. Set once on the listener, from which accepted ones inherit; 0 leaves the kernel's own size.
+  // Sockets. Set once on the listener, from which accepted ones inherit; 0 leaves the kernel's own
+  // size.
   bool no_delay = true;
   int recv_buffer = 0;
   int send_buffer = 0;

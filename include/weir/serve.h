@@ -8,11 +8,11 @@
 //     };
 //     int main() { return weir::Serve<Echo>({"tcp://127.0.0.1:7000"}); }
 //
-// THREADS   Call it before other threads start: it blocks SIGINT and SIGTERM on this thread while it
-//           runs, and threads started before would still take them.
-// ERRORS    Throws nothing that weir throws: a URL or an option that cannot be understood is logged and
-//           returns 2; what the system refuses (a busy port, a path without permission), and what OnStart
-//           throws, is logged and returns 1. After a drain: 0.
+// THREADS   Call it before other threads start: it blocks SIGINT and SIGTERM on this thread while
+//           it runs, and threads started before would still take them.
+// ERRORS    Throws nothing that weir throws: a URL or an option that cannot be understood is logged
+//           and returns 2; what the system refuses (a busy port, a path without permission), and
+//           what OnStart throws, is logged and returns 1. After a drain: 0.
 //
 // The first signal is Stop(Options::drain), the second Stop(0).
 

@@ -1,7 +1,7 @@
 // What a loop has done since it was made, and what it holds now.
 //
-// THREADS   EventLoop::GetStats() may be called from any thread. Each figure is read by itself: two of
-//           them may be a turn apart.
+// THREADS   EventLoop::GetStats() may be called from any thread. Each figure is read by itself: two
+//           of them may be a turn apart.
 
 #pragma once
 

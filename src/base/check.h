@@ -10,7 +10,8 @@ namespace weir {
 [[noreturn]] void CheckFailed(const char* what_must_hold) noexcept;  // logs, then aborts
 
 inline void Check(bool holds, const char* what_must_hold) noexcept {
-  if (!holds) [[unlikely]] CheckFailed(what_must_hold);
+  if (!holds) [[unlikely]]
+    CheckFailed(what_must_hold);
 }
 
 }  // namespace weir

@@ -25,7 +25,8 @@ struct Current {
 };
 
 Current& TheCurrent() {
-  static Current* const current = new Current;  // never destroyed: a thread may log while exit() runs
+  static Current* const current =
+      new Current;  // never destroyed: a thread may log while exit() runs
   return *current;
 }
 
@@ -40,11 +41,16 @@ std::shared_ptr<spdlog::logger> MakeDefault() {
 
 spdlog::level::level_enum ToSpdlog(log::Level level) {
   switch (level) {
-    case log::Level::kDebug: return spdlog::level::debug;
-    case log::Level::kInfo: return spdlog::level::info;
-    case log::Level::kWarning: return spdlog::level::warn;
-    case log::Level::kError: return spdlog::level::err;
-    case log::Level::kCritical: return spdlog::level::critical;
+    case log::Level::kDebug:
+      return spdlog::level::debug;
+    case log::Level::kInfo:
+      return spdlog::level::info;
+    case log::Level::kWarning:
+      return spdlog::level::warn;
+    case log::Level::kError:
+      return spdlog::level::err;
+    case log::Level::kCritical:
+      return spdlog::level::critical;
   }
   return spdlog::level::critical;
 }

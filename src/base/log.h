@@ -1,4 +1,5 @@
-// The core's own log lines. The logger is spdlog's "weir" (weir/log.h replaces it); only log.cc knows.
+// The core's own log lines. The logger is spdlog's "weir" (weir/log.h replaces it); only log.cc
+// knows.
 //
 // THREADS   Any.
 // ERRORS    Never throws: a line that cannot be written is lost.

@@ -1,7 +1,7 @@
 // Blocks of memory for ring buffers, a power of two each, kept for the next one that asks.
 //
-// OWNER     The pool owns the blocks that nobody uses. One that is acquired is its holder's until it
-//           is released to the same pool. The pool dies last: blocks still in use then are a bug.
+// OWNER     The pool owns the blocks that nobody uses. One that is acquired is its holder's until
+//           it is released to the same pool. It dies last: blocks still in use then are a bug.
 // THREADS   One.
 // ERRORS    Acquire() throws std::bad_alloc, or std::length_error beyond kMaxCapacity.
 // UNITS     Bytes of capacity: headers (32 bytes a block) are not counted.

@@ -1,7 +1,7 @@
 // Memory for what users keep with a connection: small objects of few sizes that come and go by the
 // thousand. Once warm, neither costs a heap allocation.
 //
-// OWNER     The pool owns its chunks until it dies, whatever is freed: its size is that of its peak,
+// OWNER     The pool owns its chunks until it dies, whatever is freed: its size is its peak's,
 //           which the limit on connections bounds. Objects still in use when it dies are a bug.
 // THREADS   One.
 // ERRORS    Allocate() throws std::bad_alloc.

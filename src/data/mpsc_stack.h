@@ -1,6 +1,6 @@
 // A stack that many threads push to and one thread empties, whole, by one exchange (R. K. Treiber,
-// "Systems Programming: Coping with Parallelism", IBM RJ 5118, 1986; taking it whole leaves no ABA).
-// Reversed, it is a queue: FIFO for each pushing thread.
+// "Systems Programming: Coping with Parallelism", IBM RJ 5118, 1986; taking it whole leaves no
+// ABA). Reversed, it is a queue: FIFO for each pushing thread.
 //
 // OWNER     The caller owns the links. Nothing is allocated here.
 // THREADS   Push() and IsEmpty(): any. TakeAll() and Close(): the one consumer.

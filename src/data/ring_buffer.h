@@ -37,9 +37,9 @@ class RingBuffer {
   // Copies `bytes` behind the newest one. REQUIRES: they are not this ring's own.
   void Append(BufferPool& pool, std::string_view bytes);
 
-  // All the contiguous room behind the newest byte: `minimum` bytes or more. The content is one piece
-  // from here on, until Append() wraps it. Commit() says how many bytes of the room were filled; if
-  // none were, ReleaseIfEmpty() gives back the block that an empty ring took in vain.
+  // All the contiguous room behind the newest byte: `minimum` bytes or more. From here on the
+  // content is one piece, until Append() wraps it. Commit() says how many bytes of the room were
+  // filled; if none were, ReleaseIfEmpty() gives back the block that an empty ring took in vain.
   [[nodiscard]] std::span<char> Reserve(BufferPool& pool, std::size_t minimum);
   void Commit(std::size_t count) noexcept;
   void ReleaseIfEmpty(BufferPool& pool) noexcept;

@@ -8,8 +8,8 @@
 // A free slot waits in quarantine until Reclaim(): events and lists of the turn that freed it may
 // still speak of its old owner.
 //
-// OWNER     The slab owns all objects. They are built once, with their chunk, and used again: whoever
-//           allocates resets them. Hot has a public `Token token`, which is the slab's to write.
+// OWNER     The slab owns all objects. They are built once, with their chunk, and used again:
+//           whoever allocates resets them. Hot has a public `Token token`, which the slab writes.
 // LIFETIME  An address is good for as long as the slab is.
 // THREADS   One.
 // ERRORS    The constructor throws std::length_error, Allocate() std::bad_alloc, changing nothing.

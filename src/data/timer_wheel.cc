@@ -6,7 +6,7 @@
 //               level 2  level 1  level 0
 //                          '- first difference: level 1, slot 55
 //
-// INVARIANT Every timer waits where its tick and now_ put it. So when now_ enters a slot, the slot's
+// INVARIANT Every timer waits where its tick and now_ put it. So when now_ enters a slot, its
 //           timers are placed anew, at a lower level ("cascade").
 //
 // It follows that
@@ -109,9 +109,8 @@ std::uint32_t TimerWheel::FirstPlace() const noexcept {
 std::uint64_t TimerWheel::StartOf(std::uint32_t place) const noexcept {
   const std::uint32_t shift = place / kSlots * kBits;
   const std::uint64_t slot = place % kSlots;
-  const std::uint64_t above = now_ >> shift >> kBits
-                                                   << kBits;  // twice: 66 bits are too many for one
-  return (above | slot) << shift;
+  const std::uint64_t turns = now_ >> shift >> kBits;  // in two steps: 66 bits are too many for one
+  return (turns << kBits | slot) << shift;
 }
 
 std::uint32_t TimerWheel::NewSlot() {

@@ -43,8 +43,8 @@ class TimerWheel {
   [[nodiscard]] TimerId IdAt(std::uint32_t slot) const noexcept;
 
   // Calls fire(payload) for each timer whose tick has come, the earliest first, and those of one
-  // tick in the order of arming. `fire` may arm and cancel, also what is due in this very call; what
-  // it arms fires in a later call at the earliest. If it throws, the rest fires at the next
+  // tick in the order of arming. `fire` may arm and cancel, also what is due in this very call;
+  // what it arms fires in a later call at the earliest. If it throws, the rest fires at the next
   // Advance(). A tick before the present one moves nothing, and fires what is due already.
   // REQUIRES: not called by `fire`.
   template <class Fire>

@@ -1,7 +1,8 @@
 // A loop's counters, written by its thread and readable from any.
 //
 // Each is written by one thread only, so that an increment is a plain load, add and store, and no
-// locked instruction; relaxed atomics make a reader on another thread see some recent value of each.
+// locked instruction; relaxed atomics make a reader on another thread see some recent value of
+// each.
 
 #pragma once
 

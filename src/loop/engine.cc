@@ -26,11 +26,13 @@ std::span<const Poller::Event> Engine::Wait(Duration max_wait) {
   int timeout = work_.Any() ? 0 : Milliseconds(max_wait);
   if (timeout != 0 && !mailbox_.BeginSleep()) timeout = 0;
   // The invariant that every stall of an edge-triggered loop breaks.
-  Check(timeout == 0 || !work_.Any(), "a loop never blocks while something is owed, dirty or retiring");
+  Check(timeout == 0 || !work_.Any(),
+        "a loop never blocks while something is owed, dirty or retiring");
   const int ready = poller_->Wait(events_, timeout);
   if (timeout != 0) mailbox_.EndSleep();
   sys::Yield(sys::Point::kAfterWait);
-  // EBADF, EFAULT and EINVAL: somebody has closed the epoll descriptor under us. Going on would spin.
+  // EBADF, EFAULT and EINVAL: somebody has closed the epoll descriptor under us. Going on would
+  // spin.
   Check(ready >= 0, "epoll_wait works: nobody has closed the loop's descriptor");
 
   ++turn_;
@@ -96,6 +98,7 @@ void Engine::RemoveSource(Token token) noexcept {
 }
 
 EventSource* Engine::FindSource(Token token) const noexcept {
+  if ((token.slot & kSourceBit) == 0) return nullptr;  // of a connection that is gone
   const std::size_t index = token.slot & ~kSourceBit;
   if (index >= sources_.size()) return nullptr;
   const SourceSlot& slot = sources_[index];

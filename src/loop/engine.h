@@ -1,10 +1,10 @@
-// What a loop is made of below its connections: the poller, the mailbox, the timers, the work lists,
-// the clock of the turn, and the wait itself.
+// What a loop is made of below its connections: the poller, the mailbox, the timers, the work
+// lists, the clock of the turn, and the wait itself.
 //
 // OWNER     One loop.
 // THREADS   The loop's thread, but for mailbox().Post(), mailbox().Wake() and counters().
-// ERRORS    The constructor throws weir::Error. AddSource() and Wait() return and check what the kernel
-//           says; see there.
+// ERRORS    The constructor throws weir::Error. AddSource() and Wait() return and check what the
+//           kernel says; see there.
 
 #pragma once
 
@@ -68,8 +68,8 @@ class Engine {
   TimerId ArmTimer(Duration from_now, Token payload);
   void CancelTimer(TimerId timer) noexcept { wheel_.Cancel(timer); }
 
-  // The same in half the space, for an owner that always cancels it or hears that it fired: the timer's
-  // slot and 1, or 0 for none.
+  // The same in half the space, for an owner that always cancels it or hears that it fired: the
+  // timer's slot and 1, or 0 for none.
   std::uint32_t ArmOwned(Duration from_now, Token payload) {
     return TimerWheel::SlotOf(ArmTimer(from_now, payload)) + 1;
   }

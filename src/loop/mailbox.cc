@@ -2,19 +2,20 @@
 //
 //     poster                              loop
 //     (1) push the node                   (a) sleeping = true
-//     (2) if sleeping:                    (b) if the stack is not empty: sleeping = false, do not sleep
-//           clear it; who clears          (c) epoll_wait
-//           it writes the eventfd         (d) sleeping = false
+//     (2) if sleeping:                    (b) if the stack is not empty: sleeping = false,
+//           clear it; who clears                and do not sleep
+//           it writes the eventfd         (c) epoll_wait
+//                                         (d) sleeping = false
 //
-// All of 1, 2, a and b are seq_cst operations, so they have one order that both threads agree on: if b
-// did not see the node, then 1 came after b, hence 2 after a, and the poster sees sleeping == true. (No
-// fences: ThreadSanitizer does not see them.) The exchange in 2 makes it one write for each sleep,
-// however many post. The eventfd is registered edge-triggered and never read: each write is an edge,
-// and the counter would overflow only after 2^64 - 2 sleeps.
+// All of 1, 2, a and b are seq_cst operations, so they have one order that both threads agree on:
+// if b did not see the node, then 1 came after b, hence 2 after a, and the poster sees sleeping ==
+// true. (No fences: ThreadSanitizer does not see them.) The exchange in 2 makes it one write for
+// each sleep, however many post. The eventfd is registered edge-triggered and never read: each
+// write is an edge, and the counter would overflow only after 2^64 - 2 sleeps.
 //
-// Nodes travel poster -> stack -> loop -> free_ -> poster. A poster takes the whole of free_ and keeps
-// what it does not need at once in a list of its own thread, so that neither end ever pops one node of a
-// shared list, which is where ABA lives.
+// Nodes travel poster -> stack -> loop -> free_ -> poster. A poster takes the whole of free_ and
+// keeps what it does not need at once in a list of its own thread, so that neither end ever pops
+// one node of a shared list, which is where ABA lives.
 
 #include "loop/mailbox.h"
 
@@ -31,7 +32,8 @@ struct Mailbox::Node : StackLink {
   Work work;
 };
 
-// The nodes that one thread keeps for its next posts, to whichever mailbox. They go with the thread.
+// The nodes that one thread keeps for its next posts, to whichever mailbox. They go with the
+// thread.
 class Mailbox::NodeCache {
  public:
   NodeCache() = default;
@@ -145,7 +147,8 @@ bool Mailbox::BeginSleep() noexcept {
 }
 
 void Mailbox::EndSleep() noexcept {
-  // relaxed: a poster that still sees true wakes a loop that is awake, which costs one needless edge.
+  // relaxed: a poster that still sees true wakes a loop that is awake, which costs one needless
+  // edge.
   sleeping_.store(false, std::memory_order_relaxed);
 }
 

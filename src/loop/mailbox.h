@@ -61,7 +61,8 @@ class Mailbox {
   const std::size_t limit_;
   UniqueFd event_;
 
-  // Written by posting threads. Apart from the loop's own fields, which they would otherwise take away.
+  // Written by posting threads. Apart from the loop's own fields, which they would otherwise take
+  // away.
   alignas(64) MpscStack stack_;
   std::atomic<std::size_t> waiting_{0};
   std::atomic<StackLink*> free_{nullptr};  // nodes on their way back to posters, taken whole

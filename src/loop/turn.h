@@ -1,6 +1,7 @@
 // One turn of a loop. The order is the contract of the whole library; this is where it is written.
 //
-//     wait      0 if anything is owed, dirty, retiring or posted; else until the next timer, or for ever
+//     wait      0 if anything is owed, dirty, retiring or posted; else until the next timer, or for
+//               ever
 //     mail      posted tasks, at most so many
 //     edges     what epoll reported: of each connection write, then read, then end
 //     owed      who has more to do than one receive, first come first served, within budgets
@@ -10,8 +11,8 @@
 //     flush     what was written from elsewhere leaves
 //
 // Retire stands before flush, so that what an OnClose writes to others leaves in the same turn, and
-// flush stands last, so that the loop never sleeps on output. What flush or OnBatchEnd closes makes the
-// retire list not empty, hence the next wait 0.
+// flush stands last, so that the loop never sleeps on output. What flush or OnBatchEnd closes makes
+// the retire list not empty, hence the next wait 0.
 //
 // Host is the loop of the net floor. Its step functions return how many things they served.
 

@@ -1,8 +1,8 @@
-// The work that no edge will announce: owed, dirty and retiring. While any of it is left, the loop does
-// not sleep.
+// The work that no edge will announce: owed, dirty and retiring. While any of it is left, the loop
+// does not sleep.
 //
-// The lists hold tokens, never pointers: what they name may be gone, and its slot have another owner,
-// when its turn comes. Who enters a list keeps a flag, so that it stands there once.
+// The lists hold tokens, never pointers: what they name may be gone, and its slot have another
+// owner, when its turn comes. Who enters a list keeps a flag, so that it stands there once.
 //
 // THREADS   The loop's thread.
 
@@ -52,7 +52,7 @@ class WorkQueue {
 
 struct Owed {
   Token token;
-  std::size_t spent = 0;   // bytes that it has had in `turn`
+  std::size_t spent = 0;  // bytes that it has had in `turn`
   std::uint64_t turn = 0;
 };
 

@@ -1,9 +1,10 @@
 // Accepting, when the queue of waiting clients is announced only once.
 //
-// An edge says "a client came". Whoever stops before EAGAIN, because its budget is spent or because no
-// descriptor is left, gets no further edge for those that wait, not even when descriptors are free
-// again. So the acceptor enters the owed list, or, out of descriptors, tries again after each close of
-// ours and by a timer: it neither spins nor sleeps on clients, who stay in the backlog meanwhile.
+// An edge says "a client came". Whoever stops before EAGAIN, because its budget is spent or because
+// no descriptor is left, gets no further edge for those that wait, not even when descriptors are
+// free again. So the acceptor enters the owed list, or, out of descriptors, tries again after each
+// close of ours and by a timer: it neither spins nor sleeps on clients, who stay in the backlog
+// meanwhile.
 
 #include "net/acceptor.h"
 
@@ -20,8 +21,8 @@ namespace {
 constexpr std::chrono::milliseconds kFirstRetry{5};
 constexpr std::chrono::milliseconds kLastRetry{100};
 
-// accept(2): the client that was to be taken is gone, or the network has an error for it. The next one
-// may be well.
+// accept(2): the client that was to be taken is gone, or the network has an error for it. The next
+// one may be well.
 bool IsPassing(int error) noexcept {
   switch (error) {
     case ECONNABORTED:
@@ -34,8 +35,10 @@ bool IsPassing(int error) noexcept {
     case EHOSTDOWN:
     case EHOSTUNREACH:
     case ENONET:
-    case ETIMEDOUT: return true;
-    default: return false;
+    case ETIMEDOUT:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -90,8 +93,10 @@ void Acceptor::AcceptSome() {
   for (int budget = core_.options.accepts_per_turn; budget > 0; --budget) {
     switch (AcceptOne()) {
       case Outcome::kTaken:
-      case Outcome::kNext: continue;
-      case Outcome::kStarved: return;
+      case Outcome::kNext:
+        continue;
+      case Outcome::kStarved:
+        return;
       case Outcome::kDrained:
         if (stopping_) Close(/*unlink_path=*/true);
         return;

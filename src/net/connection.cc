@@ -1,12 +1,14 @@
 // A connection's life.
 //
-//     kFree --Open--> kOpen --Close--> kClosing --all output with the kernel--> kLingering --+
-//                       |                 |                 (peer's FIN was read: skipped)    |
-//                       +--Abort, error---+------------------------------------------------->+--> kDead --> kFree
+//     kFree --Open--> kOpen --Close--> kClosing --all output sent--> kLingering --+
+//                       |                 |       (skipped if FIN was read)       |
+//                       +--Abort, error---+---------------------------------------+--> kDead
 //
-// No callback runs inside a call of the user: what ends a connection only changes its state and puts it
-// on the retire list. Retire() calls OnClose, once, and then frees what can be freed: all of it when the
-// connection is dead, all but the slot and the descriptor while it lingers.
+//     kDead --Retire--> kFree
+//
+// No callback runs inside a call of the user: what ends a connection only changes its state and
+// puts it on the retire list. Retire() calls OnClose, once, and then frees what can be freed: all
+// of it when the connection is dead, all but the slot and the descriptor while it lingers.
 
 #include <algorithm>
 #include <exception>
@@ -76,6 +78,7 @@ void ConnectionImpl::Abort(CloseReason reason) {
 // Everything queued is with the kernel: what was waiting for that comes now.
 void ConnectionImpl::Settle() {
   if (!Has(kFinWanted) || Pending() != 0) return;
+  if (state_ == State::kDead || Has(kSendFailed)) return;  // it ends otherwise: by RST, or an error
   if (state_ == State::kClosing && Has(kEnded)) return Die(reason_, 0);  // close() sends the FIN
   if (!Has(kFinSent)) {
     Set(kFinSent);
@@ -89,7 +92,9 @@ void ConnectionImpl::Settle() {
   EnterRetire();
 }
 
-void ConnectionImpl::Fail(int error) { Die(state_ == State::kOpen ? CloseReason::kError : reason_, error); }
+void ConnectionImpl::Fail(int error) {
+  Die(state_ == State::kOpen ? CloseReason::kError : reason_, error);
+}
 
 void ConnectionImpl::Die(CloseReason reason, int error) {
   if (state_ == State::kFree || state_ == State::kDead) return;
@@ -138,7 +143,8 @@ void ConnectionImpl::Drain() {
   if (state_ != State::kOpen || Has(kDraining)) return;
   const std::size_t arrived = wire_->Unread(fd_);
   if (Has(kEnded) || arrived == 0) return Close(CloseReason::kShutdown);
-  // A paused connection is the program's to finish: it drains when it resumes, or ends with the grace.
+  // A paused connection is the program's to finish: it drains when it resumes, or ends with the
+  // grace.
   Set(kDraining | kReadable);
   constexpr std::size_t kMost = UINT32_MAX;
   loop_->drain_left[token.slot] = static_cast<std::uint32_t>(std::min(arrived, kMost));
@@ -210,7 +216,8 @@ void ConnectionImpl::OnException() noexcept {
   } catch (const std::exception& exception) {
     log::Error("connection {}: a callback threw: {}", token.Packed(), exception.what());
   } catch (...) {
-    log::Error("connection {}: a callback threw something that is no std::exception", token.Packed());
+    log::Error("connection {}: a callback threw something that is no std::exception",
+               token.Packed());
   }
 }
 

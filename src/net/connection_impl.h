@@ -59,8 +59,8 @@ class alignas(64) ConnectionImpl final : public Connection {
   void Drain();   // read what had arrived, deliver it, close
   void Retire();  // its turn of the retire list: OnClose, and freeing what can be freed
   void OnTimer();
-  // The loop is destroyed: no handler is called. `reset` is false in a forked child, whose descriptors
-  // are the parent's too.
+  // The loop is destroyed: no handler is called. `reset` is false in a forked child, whose
+  // descriptors are the parent's too.
   void Discard(bool reset) noexcept;
 
   // ---- Reading (connection_read.cc)
@@ -69,7 +69,7 @@ class alignas(64) ConnectionImpl final : public Connection {
   std::size_t ServeOwed();  // returns the bytes received
   [[nodiscard]] std::string_view Input() const noexcept;
   void Consume(std::size_t count);
-  void PauseRead() noexcept { Set(kPaused); }
+  void PauseRead() noexcept;
   void ResumeRead();
 
   // ---- Writing (connection_write.cc)
@@ -102,13 +102,13 @@ class alignas(64) ConnectionImpl final : public Connection {
   static const ContextType* TypeOfContext(const void* context) noexcept;
 
   enum Flag : std::uint32_t {
-    kPaused = 1 << 0,      // by the user
-    kReadable = 1 << 1,    // the kernel may have bytes, or the end, that no edge will announce again
-    kVoidProof = 1 << 2,   // sticky: after RDHUP, HUP, ERR or PRI a short receive proves nothing
-    kErrorEdge = 1 << 3,   // ERR was reported
-    kEnded = 1 << 4,       // the peer's FIN was read
-    kRedeliver = 1 << 5,   // OnData is due for what Input() holds
-    kDraining = 1 << 6,    // closes when what had arrived at Stop is delivered
+    kPaused = 1 << 0,     // by the user
+    kReadable = 1 << 1,   // the kernel may have bytes, or the end, that no edge will announce again
+    kVoidProof = 1 << 2,  // sticky: after RDHUP, HUP, ERR or PRI a short receive proves nothing
+    kErrorEdge = 1 << 3,  // ERR was reported
+    kEnded = 1 << 4,      // the peer's FIN was read
+    kRedeliver = 1 << 5,  // OnData is due for what Input() holds
+    kDraining = 1 << 6,   // closes when what had arrived at Stop is delivered
     kRegistered = 1 << 7,  // in epoll
     kWriteArmed = 1 << 8,  // EPOLLOUT is asked for
     kBlocked = 1 << 9,     // the socket is full: no send before the OUT edge
@@ -172,7 +172,7 @@ class alignas(64) ConnectionImpl final : public Connection {
   std::uint32_t flags_ = 0;
   State state_ = State::kFree;
   CloseReason reason_ = CloseReason::kLocal;
-  std::uint16_t error_ = 0;             // errno for OnClose
+  std::uint16_t error_ = 0;               // errno for OnClose
   std::uint32_t last_progress_tick_ = 0;  // while closing: when the kernel last took a byte
 };
 static_assert(sizeof(ConnectionImpl) == 64, "an event touches one cache line");

@@ -1,19 +1,19 @@
 // How a connection reads, when epoll says a thing only once.
 //
-// An edge says "bytes came", and then nothing more until *other* bytes come. A receive may therefore
-// leave a connection in three honest states only:
+// An edge says "bytes came", and then nothing more until *other* bytes come. A receive may
+// therefore leave a connection in three honest states only:
 //
 //   DRAINED  the kernel has nothing left, so the next arrival is a new edge: kReadable is clear;
-//   OWED     there may be more, and no edge will repeat it: kReadable is set, and the loop's owed list
-//            comes back to it, after its neighbours had their turn;
+//   OWED     there may be more, and no edge will repeat it: kReadable is set, and the loop's owed
+//            list comes back to it, after its neighbours had their turn;
 //   HELD     reading is paused: kReadable is set, and ResumeRead() enters the owed list.
 //
 // Every other way out leaves a connection asleep on top of unread bytes.
 //
-// "Drained" is known by EAGAIN, or by a short receive, but by that only while nothing has voided the
-// proof: a FIN raises its edge together with the last bytes and will not ring twice; a receive stops
-// short at an urgent byte with more behind it; and AF_UNIX stops at a message that carries descriptors.
-// (epoll(7), question 9, allows the short receive without saying so.)
+// "Drained" is known by EAGAIN, or by a short receive, but by that only while nothing has voided
+// the proof: a FIN raises its edge together with the last bytes and will not ring twice; a receive
+// stops short at an urgent byte with more behind it; and AF_UNIX stops at a message that carries
+// descriptors. (epoll(7), question 9, allows the short receive without saying so.)
 
 #include <algorithm>
 #include <new>
@@ -57,13 +57,13 @@ std::size_t ConnectionImpl::ServeOwed() {
   return loop_->visit_spent - spent_before;
 }
 
-// Where the next bytes go. Unread bytes never travel through the shared buffer: they stay in the ring,
-// and more is received behind them.
+// Where the next bytes go. Unread bytes never travel through the shared buffer: they stay in the
+// ring, and more is received behind them.
 std::span<char> ConnectionImpl::ReceiveRoom() {
   if (inbound_.empty() || state_ != State::kOpen) return loop_->ReadBuffer();
   constexpr std::size_t kLeast = 2048;
-  // At least as much again as is there: however large a message, its bytes are moved a bounded number
-  // of times, and a peer cannot make us reserve much more than it has sent.
+  // At least as much again as is there: however large a message, its bytes are moved a bounded
+  // number of times, and a peer cannot make us reserve much more than it has sent.
   const std::size_t least = std::max(kLeast, inbound_.size());
   const std::span<char> room = inbound_.Reserve(loop_->buffers, least);
   return room.first(std::min(room.size(), std::max(least, loop_->options.read_chunk)));
@@ -99,7 +99,9 @@ void ConnectionImpl::ReadOnce() {
     Deliver(in_ring ? inbound_.First() : std::string_view(room.data(), bytes), in_ring);
     if (Has(kDraining)) FinishDrain(bytes);
   }
-  if (Has(kReadable) && !Has(kPaused) && state_ != State::kDead) Owe();  // OWED
+  // OWED. Should the handler have paused, an error that came with these bytes still does not wait.
+  const bool held = Has(kPaused) && !Has(kErrorEdge);
+  if (Has(kReadable) && !held && state_ != State::kDead) Owe();
 }
 
 void ConnectionImpl::OnNothingReceived(Transfer got) {
@@ -120,11 +122,16 @@ void ConnectionImpl::OnPeerEnd() {
   switch (state_) {
     case State::kOpen:
       if (Has(kDraining)) return Close(CloseReason::kShutdown);
-      return InCallback([&] { handler_->OnEnd(*this); });
-    case State::kClosing: return Settle();
-    case State::kLingering: return Die(reason_, 0);
+      InCallback([&] { handler_->OnEnd(*this); });
+      if (state_ == State::kOpen) ReadNothing();  // an error may have come with the end
+      return;
+    case State::kClosing:
+      return Settle();
+    case State::kLingering:
+      return Die(reason_, 0);
     case State::kFree:
-    case State::kDead: return;
+    case State::kDead:
+      return;
   }
 }
 
@@ -145,8 +152,8 @@ void ConnectionImpl::Deliver(std::string_view in, bool in_ring) {
     if (state_ != State::kOpen) return;  // closed meanwhile: the answer is ignored
     if (consumed > in.size()) {
       if (consumed != Handler::kReject) {
-        log::Error("connection {}: OnData consumed {} of {} bytes: closing", token.Packed(), consumed,
-                   in.size());
+        log::Error("connection {}: OnData consumed {} of {} bytes: closing", token.Packed(),
+                   consumed, in.size());
       }
       Close(CloseReason::kRejected);
     }
@@ -181,17 +188,25 @@ std::string_view ConnectionImpl::Input() const noexcept {
 }
 
 void ConnectionImpl::Consume(std::size_t count) {
-  Check(!IsInCallback() || loop_->delivered.empty(), "Consume() is not for OnData: return the count");
+  Check(!IsInCallback() || loop_->delivered.empty(),
+        "Consume() is not for OnData: return the count");
   Check(count <= inbound_.size(), "Consume() takes no more than Input() holds");
   if (count != 0) inbound_.Consume(loop_->buffers, count);
+}
+
+void ConnectionImpl::PauseRead() noexcept {
+  if (state_ != State::kOpen) return;  // the rest of a closed one's input is discarded all the same
+  // An error does not wait: nobody would find this one, of which a send has told.
+  if (Has(kSendFailed)) return Fail(error_);
+  Set(kPaused);
 }
 
 void ConnectionImpl::ResumeRead() {
   if (!Has(kPaused)) return;
   Clear(kPaused);
   if (state_ != State::kOpen) return;
-  // Inside OnData the ring may still hold what this very call is given.
-  if (!inbound_.empty() && !IsInCallback()) Set(kRedeliver);
+  // Inside OnData the ring may still hold what this very call is given; after OnEnd none comes.
+  if (!inbound_.empty() && !IsInCallback() && !Has(kEnded)) Set(kRedeliver);
   if (Has(kReadable | kRedeliver)) Owe();
 }
 

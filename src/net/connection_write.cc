@@ -1,15 +1,15 @@
 // How a connection writes, when the kernel may take a part.
 //
-// Output stands in one order: what the ring holds, then what is staged; and only one of the two is ever
-// filled. It leaves
+// Output stands in one order: what the ring holds, then what is staged; and only one of the two is
+// ever filled. It leaves
 //
 //   from its own callback    staged, one send when the callback returns;
 //   from elsewhere           in the ring, dirty, one send at the turn's flush;
 //   a large piece            at once, together with what is staged before it, without a copy.
 //
-// What a send does not take goes to the ring, and the connection is blocked: no send is tried before
-// the OUT edge. EPOLLOUT is asked for at the first such time, not before: most connections never need
-// it, and asked for from the start it costs each of them an event.
+// What a send does not take goes to the ring, and the connection is blocked: no send is tried
+// before the OUT edge. EPOLLOUT is asked for at the first such time, not before: most connections
+// never need it, and asked for from the start it costs each of them an event.
 
 #include <new>
 
@@ -113,8 +113,8 @@ std::size_t ConnectionImpl::Send(std::string_view first, std::string_view second
   return 0;
 }
 
-// The peer is gone, but what it sent before it went may still stand in the kernel: that is delivered
-// first, and the read that finds its end closes the connection.
+// The peer is gone, but what it sent before it went may still stand in the kernel: that is
+// delivered first, and the read that finds its end closes the connection.
 void ConnectionImpl::OnSendFailed(int error) {
   error_ = static_cast<std::uint16_t>(error);
   outbound_.Clear(loop_->buffers);

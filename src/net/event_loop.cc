@@ -9,12 +9,15 @@
 
 namespace weir {
 
-EventLoop::EventLoop(const Options& options) : EventLoop(options, std::make_unique<EpollPoller>()) {}
+EventLoop::EventLoop(const Options& options)
+    : EventLoop(options, std::make_unique<EpollPoller>()) {}
 EventLoop::EventLoop(const Options& options, std::unique_ptr<Poller> poller)
     : impl_(std::make_unique<Impl>(*this, options, std::move(poller))) {}
 EventLoop::~EventLoop() = default;
 
-int EventLoop::Listen(std::string_view url, Handler& handler) { return impl_->Listen(url, handler); }
+int EventLoop::Listen(std::string_view url, Handler& handler) {
+  return impl_->Listen(url, handler);
+}
 Address EventLoop::ListenAddress(int listener) const { return impl_->ListenAddress(listener); }
 void EventLoop::StopListening(int listener) { impl_->StopListening(listener); }
 

@@ -131,7 +131,8 @@ bool EventLoop::Impl::Post(Work work) {
   return core_.engine.mailbox().Post(std::move(work));
 }
 
-// Runs what is no connection's callback. What it throws is logged and counted, and the loop goes on.
+// Runs what is no connection's callback. What it throws is logged and counted, and the loop goes
+// on.
 template <class Call>
 void EventLoop::Impl::Guarded(const char* what, Call&& call) noexcept {
   try {
@@ -183,7 +184,10 @@ int EventLoop::Impl::ServeOwed() {
   // Who has had its own budget goes behind the rest; when only such are left, the turn goes on.
   for (std::size_t waiting = 0; owed.size() > waiting && budget > 0;) {
     const Owed entry = owed.Pop();
-    if (entry.turn == core_.engine.turn() && entry.spent >= core_.options.read_budget) {
+    // A listener has its budget for each visit: so one visit a turn.
+    const bool is_spent =
+        entry.spent >= core_.options.read_budget || (entry.token.slot & Engine::kSourceBit) != 0;
+    if (entry.turn == core_.engine.turn() && is_spent) {
       owed.Push(entry);
       ++waiting;
       continue;
@@ -257,13 +261,14 @@ int EventLoop::Impl::Flush() {
 //
 //     kRunning --> kAccepting   listeners take what is queued, to EAGAIN, and close
 //              --> kDraining    OnStop, whose default is DrainAll(); connections finish
-//              --> ended        when none is left; kAborted: what is left at the end of the grace is reset
+//              --> ended        when none is left; kAborted: what is left when the grace is over is
+//                               reset
 
 void EventLoop::Impl::Stop(Duration grace) noexcept {
   CheckProcess();
   std::int64_t wanted = kNoStop;
-  const std::int64_t asked = grace == Duration::max() ? kDefaultGrace
-                                                      : std::max<std::int64_t>(grace.count(), 0);
+  const std::int64_t asked =
+      grace == Duration::max() ? kDefaultGrace : std::max<std::int64_t>(grace.count(), 0);
   // seq_cst: stands before the wake-up, which ends the sleep that may be about to begin.
   if (!stop_wanted_.compare_exchange_strong(wanted, asked)) stop_wanted_.store(0);
   sys::Yield(sys::Point::kStopStored);
@@ -309,8 +314,7 @@ void EventLoop::Impl::AbortAll() {
   if (stage_ < Stage::kDraining) TellStop();
   stage_ = Stage::kAborted;
   for (const auto& acceptor : acceptors_) acceptor->Close(/*unlink_path=*/true);
-  core_.table.ForEach(
-      [](ConnectionImpl& connection) { connection.Abort(CloseReason::kShutdown); });
+  core_.table.ForEach([](ConnectionImpl& connection) { connection.Abort(CloseReason::kShutdown); });
 }
 
 bool EventLoop::Impl::HasEnded() const noexcept {

@@ -7,12 +7,18 @@ namespace weir {
 
 std::string_view ToString(CloseReason reason) noexcept {
   switch (reason) {
-    case CloseReason::kPeerEnd: return "peer end";
-    case CloseReason::kLocal: return "local";
-    case CloseReason::kError: return "error";
-    case CloseReason::kRejected: return "rejected";
-    case CloseReason::kException: return "exception";
-    case CloseReason::kShutdown: return "shutdown";
+    case CloseReason::kPeerEnd:
+      return "peer end";
+    case CloseReason::kLocal:
+      return "local";
+    case CloseReason::kError:
+      return "error";
+    case CloseReason::kRejected:
+      return "rejected";
+    case CloseReason::kException:
+      return "exception";
+    case CloseReason::kShutdown:
+      return "shutdown";
   }
   return "unknown";
 }

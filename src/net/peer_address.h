@@ -1,7 +1,8 @@
-// A TCP peer's address in 18 bytes: what accept4 gave, kept because getpeername(2) fails after a reset.
+// A TCP peer's address in 18 bytes: what accept4 gave, kept because getpeername(2) fails after a
+// reset.
 //
-// IPv4 is kept as v4-mapped IPv6 (RFC 4291, 2.5.5.2). The scope of a link-local address goes into its
-// bytes 4 to 7, which are zero by definition (RFC 4291, 2.5.6), as the KAME kernels do.
+// IPv4 is kept as v4-mapped IPv6 (RFC 4291, 2.5.5.2). The scope of a link-local address goes into
+// its bytes 4 to 7, which are zero by definition (RFC 4291, 2.5.6), as the KAME kernels do.
 
 #pragma once
 

@@ -34,8 +34,8 @@ int SocketWire::ShutdownWrite(int fd) { return sys::Shutdown(fd, SHUT_WR); }
 void SocketWire::Close(int fd) { static_cast<void>(sys::Close(fd)); }
 
 void SocketWire::Reset(int fd) {
-  // SO_LINGER with time 0 makes close() send RST (tcp(7)); on AF_UNIX it changes nothing, and a close
-  // with unread input resets the peer there.
+  // SO_LINGER with time 0 makes close() send RST (tcp(7)); on AF_UNIX it changes nothing, and a
+  // close with unread input resets the peer there.
   const linger now{.l_onoff = 1, .l_linger = 0};
   static_cast<void>(sys::SetOption(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now));
   Close(fd);

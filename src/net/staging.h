@@ -1,7 +1,7 @@
 // Where a callback's output gathers, so that it leaves in one send when the callback returns.
 //
-// One buffer for the whole loop is enough, because callbacks do not nest: it belongs to the connection
-// whose callback is running.
+// One buffer for the whole loop is enough, because callbacks do not nest: it belongs to the
+// connection whose callback is running.
 //
 // OWNER     The loop.
 // THREADS   The loop's thread.
@@ -20,7 +20,8 @@ class ConnectionImpl;
 class Staging {
  public:
   static constexpr std::size_t kCapacity = 64 << 10;
-  // A piece of this size costs more to copy than a send costs: it goes to the kernel from where it is.
+  // A piece of this size costs more to copy than a send costs: it goes to the kernel from where it
+  // is.
   static constexpr std::size_t kLargePiece = 32 << 10;
 
   [[nodiscard]] ConnectionImpl* owner() const noexcept { return owner_; }

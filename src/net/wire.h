@@ -1,8 +1,8 @@
 // The wire moves bytes between a connection and its peer, and knows what kind of socket it is.
 //
 // One wire serves all connections of its kind; the descriptor says which. Virtual, because it is a
-// resource's seam: tests script one, and another kind of kernel interface may stand here. An indirect
-// call is lost beside the system call that follows it.
+// resource's seam: tests script one, and another kind of kernel interface may stand here. An
+// indirect call is lost beside the system call that follows it.
 //
 // OWNER     One loop.
 // THREADS   The loop's thread.
@@ -42,13 +42,14 @@ class Wire {
  public:
   // What the kind of socket promises.
   struct Traits {
-    // A receive that filled less than its room has emptied the socket: TCP, but not AF_UNIX, where a
-    // receive also stops at a message that carries descriptors or credentials.
+    // A receive that filled less than its room has emptied the socket: TCP, but not AF_UNIX, where
+    // a receive also stops at a message that carries descriptors or credentials.
     bool short_receive_drains;
-    // EPOLLOUT must be asked for only while output waits: on AF_UNIX every read of the peer raises it.
+    // EPOLLOUT must be asked for only while output waits: on AF_UNIX every read of the peer raises
+    // it.
     bool write_interest_is_noisy;
-    // The peer's address is what accept4 gave (TCP: getpeername fails after a reset). AF_UNIX is asked
-    // when somebody wants to know: its peers rarely have a name, and it may be long.
+    // The peer's address is what accept4 gave (TCP: getpeername fails after a reset). AF_UNIX is
+    // asked when somebody wants to know: its peers rarely have a name, and it may be long.
     bool peer_is_remembered;
   };
 
@@ -67,7 +68,7 @@ class Wire {
   virtual void Close(int fd) = 0;
   virtual void Reset(int fd) = 0;  // closes with RST: what is queued is dropped
 
-  virtual int TakeError(int fd) = 0;  // the socket's pending errno, or 0
+  virtual int TakeError(int fd) = 0;       // the socket's pending errno, or 0
   virtual std::size_t Unread(int fd) = 0;  // bytes that a receive would find
 
   // Why a call failed: the socket's own error says more than ENOTCONN or EPIPE.

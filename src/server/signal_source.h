@@ -1,5 +1,5 @@
-// Signals as events: blocked on this thread and read from a descriptor (signalfd(2)), so that what a
-// signal asks for is done on the loop, between callbacks, and not in a handler.
+// Signals as events: blocked on this thread and read from a descriptor (signalfd(2)), so that what
+// a signal asks for is done on the loop, between callbacks, and not in a handler.
 //
 // OWNER     Serve().
 // LIFETIME  While it lives the signals are blocked on the thread that made it; then the mask is put
@@ -21,7 +21,8 @@ namespace weir {
 
 class SignalSource final : public EventSource {
  public:
-  SignalSource(Engine& engine, std::initializer_list<int> signals, UniqueFunction<void(int)> on_signal);
+  SignalSource(Engine& engine, std::initializer_list<int> signals,
+               UniqueFunction<void(int)> on_signal);
   SignalSource(const SignalSource&) = delete;
   SignalSource& operator=(const SignalSource&) = delete;
   ~SignalSource();
