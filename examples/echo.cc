@@ -5,9 +5,11 @@
 #include <getopt.h>
 #include <weir/weir.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 namespace {
@@ -34,7 +36,7 @@ struct Echo : weir::Handler {
       const char* const scheme = address.IsUnix() ? "unix:" : "tcp://";
       std::printf("listening on %s%s\n", scheme, address.ToString().c_str());
     }
-    std::fflush(stdout);
+    if (std::fflush(stdout) != 0) throw std::system_error(errno, std::generic_category(), "stdout");
   }
 
   std::size_t OnData(weir::Connection& connection, std::string_view in) override {
@@ -44,6 +46,13 @@ struct Echo : weir::Handler {
 
   int listeners;
 };
+
+// The exit code of who only had to print `text`.
+int Print(const char* text) {
+  if (std::fputs(text, stdout) >= 0 && std::fflush(stdout) == 0) return 0;
+  std::perror("echo: stdout");
+  return 1;
+}
 
 // -1: go on; else the exit code.
 int ParseOptions(int argc, char** argv, std::vector<std::string_view>& urls) {
@@ -57,11 +66,9 @@ int ParseOptions(int argc, char** argv, std::vector<std::string_view>& urls) {
         urls.emplace_back(optarg);
         break;
       case 'h':
-        std::fputs(kHelp, stdout);
-        return 0;
+        return Print(kHelp);
       case 'v':
-        std::puts("echo (weir) " WEIR_VERSION_STRING);
-        return 0;
+        return Print("echo (weir) " WEIR_VERSION_STRING "\n");
       default:
         return 2;  // getopt_long has named it
     }

@@ -40,6 +40,7 @@ class Engine {
   [[nodiscard]] Poller& poller() noexcept { return *poller_; }
   [[nodiscard]] Mailbox& mailbox() noexcept { return mailbox_; }
   [[nodiscard]] WorkLists& work() noexcept { return work_; }
+  [[nodiscard]] const WorkLists& work() const noexcept { return work_; }
   [[nodiscard]] Counters& counters() noexcept { return counters_; }
   [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
   [[nodiscard]] Stats GetStats() const noexcept { return counters_.Read(mailbox_.wakeups()); }

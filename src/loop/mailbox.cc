@@ -69,6 +69,7 @@ Mailbox::~Mailbox() {
   for (StackLink* node = free_.load(std::memory_order_acquire); node != nullptr;) {
     delete static_cast<Node*>(std::exchange(node, node->next));
   }
+  while (spent_ != nullptr) delete static_cast<Node*>(std::exchange(spent_, spent_->next));
 }
 
 Mailbox::Node* Mailbox::NewNode(Work&& work) {

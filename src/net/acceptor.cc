@@ -96,6 +96,8 @@ void Acceptor::AcceptSome() {
       case Outcome::kNext:
         continue;
       case Outcome::kStarved:
+        // When stopping, only the drain may free descriptors, and it waits for this listener.
+        if (stopping_ && retry_ == kLastRetry) Close(/*unlink_path=*/true);
         return;
       case Outcome::kDrained:
         if (stopping_) Close(/*unlink_path=*/true);

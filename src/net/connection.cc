@@ -83,7 +83,7 @@ void ConnectionImpl::Settle() {
   if (!Has(kFinSent)) {
     Set(kFinSent);
     const int result = wire_->ShutdownWrite(fd_);
-    if (result < 0) return Fail(wire_->ErrorOr(fd_, -result));
+    if (result < 0) return OnSendFailed(wire_->ErrorOr(fd_, -result));
   }
   if (state_ != State::kClosing) return;
   state_ = State::kLingering;
@@ -142,7 +142,8 @@ void ConnectionImpl::OnTimer() {
 void ConnectionImpl::Drain() {
   if (state_ != State::kOpen || Has(kDraining)) return;
   const std::size_t arrived = wire_->Unread(fd_);
-  if (Has(kEnded) || arrived == 0) return Close(CloseReason::kShutdown);
+  const bool has_input = arrived != 0 || Has(kRedeliver);
+  if (Has(kEnded) || !has_input) return Close(CloseReason::kShutdown);
   // A paused connection is the program's to finish: it drains when it resumes, or ends with the
   // grace.
   Set(kDraining | kReadable);

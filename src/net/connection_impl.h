@@ -66,7 +66,7 @@ class alignas(64) ConnectionImpl final : public Connection {
   // ---- Reading (connection_read.cc)
 
   void OnEdge(Edge edge);
-  std::size_t ServeOwed();  // returns the bytes received
+  std::size_t ServeOwed();  // returns the bytes received, or delivered again
   [[nodiscard]] std::string_view Input() const noexcept;
   void Consume(std::size_t count);
   void PauseRead() noexcept;

@@ -49,6 +49,8 @@ std::size_t ConnectionImpl::ServeOwed() {
   if (Has(kRedeliver)) {
     Clear(kRedeliver);
     if (state_ == State::kOpen && !Has(kPaused) && !inbound_.empty()) {
+      // Counts as received, so that two connections which resume each other let the turn end.
+      loop_->visit_spent += inbound_.size();
       Deliver(inbound_.First(), /*in_ring=*/true);
     }
   }
@@ -95,9 +97,10 @@ void ConnectionImpl::ReadOnce() {
 
   if (state_ == State::kOpen) {
     if (in_ring) inbound_.Commit(bytes);
+    const bool draining = Has(kDraining);  // OnData may start one, of what is behind this
     // The handler may pause, close or throw: below, state is looked at again.
     Deliver(in_ring ? inbound_.First() : std::string_view(room.data(), bytes), in_ring);
-    if (Has(kDraining)) FinishDrain(bytes);
+    if (draining && Has(kDraining)) FinishDrain(bytes);
   }
   // OWED. Should the handler have paused, an error that came with these bytes still does not wait.
   const bool held = Has(kPaused) && !Has(kErrorEdge);

@@ -21,6 +21,7 @@ namespace weir {
 
 bool ConnectionImpl::Write(std::string_view bytes) {
   if (state_ != State::kOpen || Has(kFinWanted | kSendFailed)) return false;
+  if (bytes.empty()) return true;
   if (IsInCallback() && outbound_.empty()) {
     Staging& staging = loop_->staging;
     if (!staging.Takes(bytes.size())) return WriteThrough(bytes);
@@ -33,7 +34,6 @@ bool ConnectionImpl::Write(std::string_view bytes) {
 
 // In the ring, behind what is there.
 bool ConnectionImpl::WriteBehind(std::string_view bytes) {
-  if (bytes.empty()) return true;
   try {
     outbound_.Append(loop_->buffers, bytes);
   } catch (const std::bad_alloc&) {

@@ -181,20 +181,21 @@ int EventLoop::Impl::ServeOwed() {
   WorkQueue<Owed>& owed = core_.engine.work().owed;
   std::size_t budget = core_.options.turn_budget;
   int served = 0;
-  // Who has had its own budget goes behind the rest; when only such are left, the turn goes on.
-  for (std::size_t waiting = 0; owed.size() > waiting && budget > 0;) {
+  // Who has had its own budget waits for the next turn, behind the rest.
+  while (!owed.IsEmpty() && budget > 0) {
     const Owed entry = owed.Pop();
     // A listener has its budget for each visit: so one visit a turn.
     const bool is_spent =
         entry.spent >= core_.options.read_budget || (entry.token.slot & Engine::kSourceBit) != 0;
     if (entry.turn == core_.engine.turn() && is_spent) {
-      owed.Push(entry);
-      ++waiting;
+      spent_.push_back(entry);
       continue;
     }
     ServeOwedOne(entry, budget);
     ++served;
   }
+  for (const Owed& entry : spent_) owed.Push(entry);
+  spent_.clear();
   core_.engine.counters().owed.Add(static_cast<std::uint64_t>(served));
   return served;
 }
@@ -252,6 +253,7 @@ int EventLoop::Impl::Flush() {
     if (ConnectionImpl* const connection = core_.table.Find(dirty.Pop())) connection->FlushDirty();
   }
   if (stage_ != Stage::kRunning) AdvanceStop();
+  if (HasEnded()) Finish();  // not before this turn's mail has run
   return flushed;
 }
 
@@ -286,7 +288,6 @@ void EventLoop::Impl::AdvanceStop() {
     stage_ = Stage::kDraining;
     TellStop();
   }
-  if (HasEnded()) Finish();
 }
 
 void EventLoop::Impl::BeginStop(Duration grace) {
@@ -317,8 +318,9 @@ void EventLoop::Impl::AbortAll() {
   core_.table.ForEach([](ConnectionImpl& connection) { connection.Abort(CloseReason::kShutdown); });
 }
 
+// Mail does not count: a task that posts itself again would keep the loop for ever.
 bool EventLoop::Impl::HasEnded() const noexcept {
-  return stage_ >= Stage::kDraining && core_.table.live() == 0 && !core_.engine.HasWork();
+  return stage_ >= Stage::kDraining && core_.table.live() == 0 && !core_.engine.work().Any();
 }
 
 void EventLoop::Impl::Finish() {

@@ -93,7 +93,8 @@ class EventLoop::Impl {
   Stage stage_ = Stage::kRunning;
   bool started_ = false;
   bool finished_ = false;
-  std::vector<Handler*> ending_batch_;  // scratch
+  std::vector<Handler*> ending_batch_;  // scratch; the next likewise
+  std::vector<Owed> spent_;
 
   // Written by Stop(), from any thread or signal handler. Lock-free, hence async-signal-safe.
   std::atomic<std::int64_t> stop_wanted_{kNoStop};

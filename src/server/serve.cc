@@ -39,6 +39,9 @@ int Serve(Handler& handler, std::span<const std::string_view> urls, const Option
   } catch (const std::exception& exception) {
     log::Error("{}", exception.what());
     return kRunTimeError;
+  } catch (...) {
+    log::Error("OnStart threw something that is no std::exception");
+    return kRunTimeError;
   }
 }
 

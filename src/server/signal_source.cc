@@ -31,6 +31,10 @@ SignalSource::SignalSource(Engine& engine, std::initializer_list<int> signals,
 
 SignalSource::~SignalSource() {
   engine_.RemoveSource(token_);
+  // One that came too late to be acted on is not to kill, once it is no longer blocked.
+  signalfd_siginfo ignored;
+  while (sys::Read(fd_.get(), &ignored, sizeof ignored) > 0) {
+  }
   fd_.reset();
   static_cast<void>(sys::SignalMask(SIG_SETMASK, &mask_before_, nullptr));
 }

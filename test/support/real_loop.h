@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <string>
@@ -43,7 +44,8 @@ class Client {
 
   // Returns what was taken; 0 when the socket is full or broken (`error` says).
   std::size_t TrySend(std::string_view bytes, int flags = 0) {
-    const ssize_t n = ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT | flags);
+    const ssize_t n =
+        ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT | flags);
     error = n < 0 ? errno : 0;
     return n < 0 ? 0 : static_cast<std::size_t>(n);
   }
@@ -60,12 +62,26 @@ class Client {
     return n < 0 ? 0 : static_cast<std::size_t>(n);
   }
 
+  // Waits until there is something to read, an end or an error; the time is but a guard.
+  [[nodiscard]] bool WaitReadable(int milliseconds = 20'000) const {
+    pollfd wanted{fd_.get(), POLLIN, 0};
+    return ::poll(&wanted, 1, milliseconds) == 1;
+  }
+  // Waits for so many more bytes.
+  void Await(std::size_t count) {
+    const std::size_t wanted = received.size() + count;
+    while (received.size() < wanted) {
+      REQUIRE(WaitReadable());
+      REQUIRE(Receive(wanted - received.size()) > 0);
+    }
+  }
+
   void HalfClose() { REQUIRE(::shutdown(fd_.get(), SHUT_WR) == 0); }
-  void Close() { fd_.reset(); }
+  void Close() { static_cast<void>(::close(fd_.release())); }
   void Reset() {
     const linger now{.l_onoff = 1, .l_linger = 0};
     REQUIRE(::setsockopt(fd_.get(), SOL_SOCKET, SO_LINGER, &now, sizeof now) == 0);
-    fd_.reset();
+    Close();
   }
 
   std::string received;
@@ -97,12 +113,27 @@ class RealLoop {
 
   int Turn() { return loop.RunOnce(Duration::zero()); }
 
+  // A turn that sleeps until something comes. REQUIRES: something will; no timer is armed.
+  int TurnWhenReady() { return loop.RunOnce(Duration::max()); }
+
   // Turns until `done`, a bounded number of times: loopback delivers in the sender's own call, or
   // nearly so.
   template <class Done>
   void RunUntil(Done done, int most = 200'000) {
-    for (int i = 0; i < most && !done(); ++i) Turn();
-    REQUIRE(done());
+    bool is_done = done();  // asked once a turn: it may read from a client
+    for (int i = 0; i < most && !is_done; ++i) {
+      Turn();
+      is_done = done();
+    }
+    REQUIRE(is_done);
+  }
+  // Turns, while the client reads, until it has seen the end of its stream, or an error.
+  void RunToEndOf(Client& client, int most = 200'000) {
+    const auto is_over = [&] {
+      client.Receive();
+      return client.ended || client.error != 0;
+    };
+    RunUntil(is_over, most);
   }
   // Until so many turns in a row have served nothing.
   void RunUntilQuiet(int quiet_turns = 20) {

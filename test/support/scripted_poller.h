@@ -26,11 +26,14 @@ class ScriptedPoller final : public Poller {
     log.push_back("add " + Describe(fd, interest));
     if (add_error != 0) return -add_error;
     tokens.push_back(token);
+    if (on_change) on_change(fd, interest, token);
     return 0;
   }
-  int Modify(int fd, Interest interest, Token) override {
+  int Modify(int fd, Interest interest, Token token) override {
     log.push_back("mod " + Describe(fd, interest));
-    return -modify_error;
+    if (modify_error != 0) return -modify_error;
+    if (on_change) on_change(fd, interest, token);
+    return 0;
   }
   int Wait(std::span<Event> events, int milliseconds) override {
     timeouts.push_back(milliseconds);
@@ -45,6 +48,7 @@ class ScriptedPoller final : public Poller {
   std::vector<Token> tokens;     // of each Add
   std::vector<int> timeouts;     // of each Wait, in milliseconds; -1 is for ever
   std::function<void(int)> on_wait;
+  std::function<void(int fd, Interest, Token)> on_change;  // an Add or Modify that went well
   int add_error = 0;
   int modify_error = 0;
 

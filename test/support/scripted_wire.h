@@ -57,7 +57,8 @@ class ScriptedWire final : public Wire {
   bool fin = false;     // ShutdownWrite
   bool closed = false;  // Close or Reset
   bool reset = false;
-  int pending_error = 0;  // TakeError's answer, once
+  int pending_error = 0;   // TakeError's answer, once
+  int shutdown_error = 0;  // ShutdownWrite's
   std::vector<std::string> log;  // "receive 5", "send 10/20", "fin", "close", "reset"
 
   Transfer Receive(int, std::span<char> room) override {
@@ -95,6 +96,7 @@ class ScriptedWire final : public Wire {
 
   int ShutdownWrite(int) override {
     log.emplace_back("fin");
+    if (shutdown_error != 0) return -shutdown_error;
     fin = true;
     return 0;
   }

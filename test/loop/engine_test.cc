@@ -1,0 +1,136 @@
+#include "loop/engine.h"
+
+#include <chrono>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <vector>
+
+#include "os/sys.h"
+#include "support/catch.h"
+#include "support/scripted_poller.h"
+#include "weir/error.h"
+
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+using weir::Duration;
+using weir::Engine;
+using weir::EventSource;
+using weir::Interest;
+using weir::Token;
+using weir::test::ScriptedPoller;
+
+namespace {
+
+constexpr Duration kForEver = Duration::max();
+
+struct Source final : EventSource {};
+
+struct OneEngine {
+  ScriptedPoller* poller = new ScriptedPoller;
+  Engine engine{std::unique_ptr<weir::Poller>(poller), 16};
+
+  int Wait(Duration max_wait = kForEver) {
+    engine.Wait(max_wait);
+    return poller->timeouts.back();
+  }
+};
+
+}  // namespace
+
+TEST_CASE("with nothing due and nothing owed the wait is for ever", "[loop][engine]") {
+  OneEngine it;
+  CHECK(it.Wait() == -1);
+}
+
+TEST_CASE("a wait is rounded up to the millisecond, and bounded", "[loop][engine]") {
+  OneEngine it;
+  CHECK(it.Wait(Duration::zero()) == 0);
+  CHECK(it.Wait(-milliseconds(5)) == 0);
+  CHECK(it.Wait(milliseconds(7)) == 7);
+  CHECK(it.Wait(microseconds(1)) == 1);
+  CHECK(it.Wait(milliseconds(7) + std::chrono::nanoseconds(1)) == 8);
+  CHECK(it.Wait(std::chrono::hours(24 * 365)) == std::numeric_limits<int>::max());
+}
+
+TEST_CASE("while there is work or mail the wait is 0", "[loop][engine]") {
+  OneEngine it;
+  SECTION("owed") { it.engine.work().owed.Push({}); }
+  SECTION("dirty") { it.engine.work().dirty.Push({}); }
+  SECTION("retiring") { it.engine.work().retiring.Push({}); }
+  SECTION("mail") {
+    CHECK(it.engine.mailbox().Post([] {}));
+  }
+  SECTION("mail that was taken over, but not yet run") {
+    CHECK(it.engine.mailbox().Post([] {}));
+    CHECK(it.engine.mailbox().Post([] {}));
+    it.engine.mailbox().Take();
+  }
+  CHECK(it.engine.HasWork());
+  CHECK(it.Wait() == 0);
+}
+
+TEST_CASE("the wait ends with the next timer, and no timer is early", "[loop][engine]") {
+  OneEngine it;
+  weir::sys::fake::Advance(microseconds(300));  // between two ticks
+  it.engine.ArmTimer(milliseconds(10), Token{7, 1});
+  CHECK(it.Wait(milliseconds(3)) == 3);
+  const int wait = it.Wait();
+  CHECK(wait >= 10);
+  CHECK(wait <= 11);
+
+  std::vector<Token> fired;
+  const auto note = [&](Token token) { fired.push_back(token); };
+  weir::sys::fake::Advance(milliseconds(10) - microseconds(1));
+  it.Wait(Duration::zero());
+  CHECK(it.engine.FireTimers(note) == 0);
+
+  weir::sys::fake::Advance(milliseconds(wait - 10) + microseconds(1));
+  CHECK(it.Wait() == 0);
+  CHECK(it.engine.FireTimers(note) == 1);
+  CHECK(fired == std::vector<Token>{Token{7, 1}});
+  CHECK(it.Wait() == -1);
+}
+
+TEST_CASE("time is read once a turn, and only if somebody asks", "[loop][engine]") {
+  OneEngine it;
+  it.Wait();
+  const auto now = it.engine.Now();
+  weir::sys::fake::Advance(milliseconds(5));
+  CHECK(it.engine.Now() == now);
+  it.Wait();
+  CHECK(it.engine.Now() == now + milliseconds(5));
+}
+
+TEST_CASE("a source is found by its own token only", "[loop][engine]") {
+  OneEngine it;
+  Source first;
+  Source second;
+  const Token token = it.engine.AddSource(first, -1, Interest::kWake);
+  CHECK(it.engine.FindSource(token) == &first);
+
+  SECTION("not by the token of a connection that had the same slot and generation") {
+    for (std::uint32_t slot = 0; slot < 4; ++slot) {
+      CHECK(it.engine.FindSource(Token{slot, 1}) == nullptr);
+    }
+  }
+  SECTION("not after it was removed, also when its slot has another") {
+    it.engine.RemoveSource(token);
+    CHECK(it.engine.FindSource(token) == nullptr);
+    const Token later = it.engine.AddSource(second, -1, Interest::kWake);
+    CHECK(later.slot == token.slot);
+    CHECK(it.engine.FindSource(token) == nullptr);
+    CHECK(it.engine.FindSource(later) == &second);
+    it.engine.RemoveSource(token);  // nothing happens
+    CHECK(it.engine.FindSource(later) == &second);
+  }
+}
+
+TEST_CASE("a source that the poller refuses throws, and leaves nothing behind", "[loop][engine]") {
+  OneEngine it;
+  Source source;
+  it.poller->add_error = ENOSPC;
+  CHECK_THROWS_AS(it.engine.AddSource(source, 5, Interest::kRead), weir::Error);
+  it.poller->add_error = 0;
+  CHECK(it.engine.FindSource(it.engine.AddSource(source, 5, Interest::kRead)) == &source);
+}

@@ -1,0 +1,52 @@
+#include "loop/work_lists.h"
+
+#include <cstdint>
+#include <deque>
+#include <random>
+
+#include "support/catch.h"
+
+using weir::WorkLists;
+using weir::WorkQueue;
+
+TEST_CASE("a work queue gives back what came first", "[loop]") {
+  WorkQueue<int> queue;
+  CHECK(queue.IsEmpty());
+  queue.Push(1);
+  queue.Push(2);
+  CHECK(queue.size() == 2);
+  CHECK(queue.Pop() == 1);
+  queue.Push(3);
+  CHECK(queue.Pop() == 2);
+  CHECK(queue.Pop() == 3);
+  CHECK(queue.IsEmpty());
+}
+
+TEST_CASE("a work queue keeps its order however it is filled and emptied", "[loop]") {
+  std::mt19937 random(3);
+  WorkQueue<std::uint32_t> queue;
+  std::deque<std::uint32_t> model;
+  bool equal = true;
+  for (std::uint32_t i = 0; i < 200'000; ++i) {
+    // Long phases that fill it, and long ones that empty it: so it compacts.
+    const bool fills = (i / 20'000) % 2 == 0;
+    if (random() % 8 < (fills ? 5U : 3U) || model.empty()) {
+      queue.Push(i);
+      model.push_back(i);
+    } else {
+      equal = equal && queue.Pop() == model.front();
+      model.pop_front();
+    }
+    equal = equal && queue.size() == model.size() && queue.IsEmpty() == model.empty();
+  }
+  CHECK(equal);
+}
+
+TEST_CASE("each of the three lists is work", "[loop]") {
+  WorkLists work;
+  CHECK_FALSE(work.Any());
+  SECTION("owed") { work.owed.Push({}); }
+  SECTION("dirty") { work.dirty.Push({}); }
+  SECTION("retiring") { work.retiring.Push({}); }
+  CHECK(work.Any());
+}

@@ -1,0 +1,322 @@
+// What the loop costs, counted at the seam: system calls and heap allocations. Counts, not times,
+// so that a change which makes each request dearer fails here, on any machine.
+
+#include <poll.h>
+#include <unistd.h>
+
+#include <vector>
+
+#include "os/sys.h"
+#include "support/allocations.h"
+#include "support/catch.h"
+#include "support/real_loop.h"
+
+using weir::Connection;
+using weir::Duration;
+using weir::EventLoop;
+using weir::Handler;
+using weir::test::Allocations;
+using weir::test::Client;
+using weir::test::RealLoop;
+namespace sys = weir::sys;
+
+namespace {
+
+constexpr std::string_view kRequest =
+    "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+// An echo that allocates nothing itself.
+class Echo final : public Handler {
+ public:
+  int opens = 0;
+  int deliveries = 0;
+  int closes = 0;
+  Connection* last = nullptr;
+
+  void OnOpen(Connection& connection) override {
+    ++opens;
+    last = &connection;
+  }
+  std::size_t OnData(Connection& connection, std::string_view in) override {
+    ++deliveries;
+    connection.Write(in);
+    return in.size();
+  }
+  void OnClose(Connection&, weir::CloseReason, std::error_code) override { ++closes; }
+};
+
+class Accumulator final : public Handler {
+ public:
+  int opens = 0;
+  std::string received;
+
+  void OnOpen(Connection&) override { ++opens; }
+  // Takes whole requests, so that a part of one waits in the connection's own memory.
+  std::size_t OnData(Connection& connection, std::string_view in) override {
+    const std::size_t whole = in.size() / kRequest.size() * kRequest.size();
+    connection.Write(in.substr(0, whole));
+    return whole;
+  }
+};
+
+// One request and its reply, without a heap allocation of the client's.
+void Ask(const Client& client) {
+  if (::send(client.fd(), kRequest.data(), kRequest.size(), MSG_NOSIGNAL) < 0) FAIL("send");
+}
+void TakeReply(const Client& client, std::size_t count = kRequest.size()) {
+  std::array<char, 4096> room;
+  while (count > 0) {
+    const ssize_t n = ::recv(client.fd(), room.data(), std::min(count, room.size()), 0);
+    if (n <= 0) FAIL("recv");
+    count -= static_cast<std::size_t>(n);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("with one request in flight a request costs three system calls", "[net][counts]") {
+  RealLoop<Echo> it;
+  Client client = it.ConnectAndOpen();
+  it.RunUntilQuiet();
+
+  sys::calls() = {};
+  for (int i = 0; i < 1000; ++i) {
+    Ask(client);
+    it.TurnWhenReady();
+    TakeReply(client);
+  }
+
+  CHECK(sys::calls().epoll_wait == 1000);
+  CHECK(sys::calls().recv == 1000);
+  CHECK(sys::calls().send == 1000);
+  CHECK(sys::calls().all == 3000);
+}
+
+TEST_CASE("16 pipelined requests cost one recv and one send", "[net][counts]") {
+  RealLoop<Accumulator> it;
+  Client client = it.ConnectAndOpen();
+  it.RunUntilQuiet();
+
+  std::string batch;
+  for (int i = 0; i < 16; ++i) batch += kRequest;
+  sys::calls() = {};
+  for (int i = 0; i < 100; ++i) {
+    client.Send(batch);
+    it.TurnWhenReady();
+    TakeReply(client, batch.size());
+  }
+
+  CHECK(sys::calls().recv == 100);
+  CHECK(sys::calls().send == 100);
+  CHECK(sys::calls().all == 300);
+}
+
+TEST_CASE("ten writes in one callback are one send", "[net][counts]") {
+  RealLoop it;
+  it.handler.on_data = [](Connection& connection, std::string_view in) {
+    for (int i = 0; i < 10; ++i) connection.Write("a piece of the reply ");
+    return in.size();
+  };
+  Client client = it.ConnectAndOpen();
+  it.RunUntilQuiet();
+
+  client.Send("request");
+  sys::calls() = {};
+  it.TurnWhenReady();
+
+  CHECK(sys::calls().send == 1);
+  client.Await(10 * 21);
+}
+
+TEST_CASE("ten writes from elsewhere are one send, at the turn's end", "[net][counts]") {
+  RealLoop it;
+  Client client = it.ConnectAndOpen();
+  it.RunUntilQuiet();
+
+  for (int i = 0; i < 10; ++i) {
+    it.loop.Post([&] { it.handler.last->Write("a piece of the reply "); });
+  }
+  sys::calls() = {};
+  it.TurnWhenReady();
+
+  CHECK(sys::calls().send == 1);
+  CHECK(sys::calls().write_eventfd == 0);
+  client.Await(10 * 21);
+}
+
+TEST_CASE("50 connections that are ready together share one epoll_wait", "[net][counts]") {
+  RealLoop<Echo> it;
+  std::vector<Client> clients;
+  for (int i = 0; i < 50; ++i) clients.push_back(it.ConnectAndOpen());
+  it.RunUntilQuiet();
+
+  for (const Client& client : clients) Ask(client);
+  sys::calls() = {};
+  it.TurnWhenReady();
+
+  CHECK(it.handler.deliveries == 50);
+  CHECK(sys::calls().epoll_wait == 1);
+  CHECK(sys::calls().recv == 50);
+  CHECK(sys::calls().send == 50);
+  CHECK(sys::calls().all == 101);
+}
+
+TEST_CASE("a loop without events makes one epoll_wait a turn, and nothing else", "[net][counts]") {
+  RealLoop<Echo> it;
+  Client client = it.ConnectAndOpen();
+  it.RunUntilQuiet();
+
+  sys::calls() = {};
+  for (int i = 0; i < 10; ++i) CHECK(it.Turn() == 0);
+
+  CHECK(sys::calls().epoll_wait == 10);
+  CHECK(sys::calls().all == 10);
+}
+
+TEST_CASE("pausing and resuming cost no system call but the receive that was put off",
+          "[net][counts]") {
+  RealLoop<Echo> it;
+  Client client = it.ConnectAndOpen();
+  it.RunUntilQuiet();
+
+  sys::calls() = {};
+  for (int i = 0; i < 100; ++i) {
+    it.handler.last->PauseRead();
+    it.handler.last->ResumeRead();
+  }
+  CHECK(sys::calls().all == 0);
+
+  it.handler.last->PauseRead();
+  Ask(client);
+  it.TurnWhenReady();
+  CHECK(sys::calls().all == 1);  // the wait
+  it.handler.last->ResumeRead();
+  it.Turn();
+  CHECK(sys::calls().recv == 1);
+}
+
+TEST_CASE("a request costs no heap allocation", "[net][counts]") {
+  RealLoop<Echo> it;
+  Client client = it.ConnectAndOpen();
+  const auto ask = [&] {
+    Ask(client);
+    it.TurnWhenReady();
+    TakeReply(client);
+  };
+  for (int i = 0; i < 100; ++i) ask();
+
+  const std::size_t before = Allocations();
+  for (int i = 0; i < 1000; ++i) ask();
+
+  CHECK(Allocations() == before);
+}
+
+TEST_CASE("a request that arrives in parts, and a reply that is blocked, cost no heap allocation",
+          "[net][counts]") {
+  RealLoop<Accumulator> it{{.send_buffer = 16 << 10}};
+  Client client = it.ConnectAndOpen(16 << 10);
+  const auto ask_in_parts = [&] {
+    for (const std::string_view part : {kRequest.substr(0, 10), kRequest.substr(10)}) {
+      if (::send(client.fd(), part.data(), part.size(), MSG_NOSIGNAL) < 0) FAIL("send");
+      it.TurnWhenReady();
+    }
+    TakeReply(client);
+  };
+  const auto ask_much = [&] {
+    for (int i = 0; i < 2000; ++i) {
+      Ask(client);
+      it.Turn();
+    }
+    std::array<char, 4096> room;
+    for (std::size_t left = 2000 * kRequest.size(); left > 0;) {
+      const ssize_t n = ::recv(client.fd(), room.data(), room.size(), MSG_DONTWAIT);
+      if (n > 0) left -= static_cast<std::size_t>(n);
+      it.Turn();
+    }
+  };
+  for (int i = 0; i < 20; ++i) ask_in_parts();
+  for (int i = 0; i < 3; ++i) ask_much();
+
+  const std::size_t before = Allocations();
+  for (int i = 0; i < 100; ++i) ask_in_parts();
+  for (int i = 0; i < 3; ++i) ask_much();
+
+  CHECK(Allocations() == before);
+  CHECK(it.core().buffers.bytes_in_use() == 0);
+}
+
+TEST_CASE("a post costs no heap allocation", "[net][counts]") {
+  RealLoop<Echo> it;
+  Client client = it.ConnectAndOpen();
+  it.RunUntilQuiet();
+  int ran = 0;
+  const auto post = [&] {
+    for (int i = 0; i < 10; ++i) it.loop.Post([&ran] { ++ran; });
+    it.TurnWhenReady();
+  };
+  for (int i = 0; i < 10; ++i) post();
+
+  const std::size_t before = Allocations();
+  for (int i = 0; i < 100; ++i) post();
+
+  CHECK(Allocations() == before);
+  CHECK(ran == 1100);
+}
+
+// A client that connects, asks, reads the reply and resets: so that no TIME_WAIT is left.
+TEST_CASE("a short connection costs at most 6.6 system calls and no heap allocation",
+          "[net][counts]") {
+  RealLoop<Echo> it;
+  const auto visit = [&](std::size_t count) {
+    std::array<Client, 16> clients;
+    REQUIRE(count <= clients.size());
+    for (std::size_t i = 0; i < count; ++i) {
+      clients[i] = it.Connect();
+      Ask(clients[i]);
+    }
+    const int closed = it.handler.closes + static_cast<int>(count);
+    it.TurnWhenReady();
+    for (std::size_t i = 0; i < count; ++i) {
+      TakeReply(clients[i]);
+      clients[i].Reset();
+    }
+    while (it.handler.closes < closed) it.TurnWhenReady();
+  };
+  for (int i = 0; i < 20; ++i) visit(16);  // warm
+
+  sys::calls() = {};
+  constexpr int kRounds = 20;
+  std::size_t before = 0;
+  std::size_t allocations = 0;
+  for (int i = 0; i < kRounds; ++i) {
+    before = Allocations();
+    visit(16);
+    allocations += Allocations() - before;
+  }
+
+  CHECK(allocations == 0);
+  const double calls = static_cast<double>(sys::calls().all) / (16 * kRounds);
+  INFO("accept " << sys::calls().accept << " recv " << sys::calls().recv << " send "
+                 << sys::calls().send << " add " << sys::calls().epoll_ctl_add << " close "
+                 << sys::calls().close << " wait " << sys::calls().epoll_wait << " getters "
+                 << sys::calls().getters);
+  CHECK(calls <= 6.6);
+  CHECK(sys::calls().epoll_ctl_add == 16 * kRounds);
+  CHECK(sys::calls().epoll_ctl_mod == 0);
+  CHECK(sys::calls().epoll_ctl_del == 0);
+  CHECK(sys::calls().close == 16 * kRounds);
+  CHECK(sys::calls().shutdown == 0);
+}
+
+TEST_CASE("the first request of a connection needs no epoll_wait of its own", "[net][counts]") {
+  RealLoop<Echo> it;
+  Client client = it.Connect();
+  Ask(client);
+
+  sys::calls() = {};
+  it.TurnWhenReady();
+
+  CHECK(it.handler.deliveries == 1);
+  CHECK(sys::calls().epoll_wait == 1);
+  TakeReply(client);
+}
