@@ -1,5 +1,5 @@
-// Accepting, when the queue of clients is announced only once: budgets, and what accept(2) may say. The
-// kernel is the real one; failures are put in front of it.
+// Accepting, when the queue of clients is announced only once: budgets, and what accept(2) may
+// say. The kernel is the real one; failures are put in front of it.
 
 #include <cerrno>
 #include <cstddef>

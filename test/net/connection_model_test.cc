@@ -1,6 +1,6 @@
-// Random lives: what a kernel may do, in any order, against what a program may do, from anywhere. The
-// model (support/model_socket.h) raises edges as epoll does, so that a connection which forgets
-// something is found asleep on it.
+// Random lives: what a kernel may do, in any order, against what a program may do, from anywhere.
+// The model (support/model_socket.h) raises edges as epoll does, so that a connection which
+// forgets something is found asleep on it.
 
 #include <cerrno>
 #include <chrono>

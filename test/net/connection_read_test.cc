@@ -1,6 +1,6 @@
-// Reading under edge-triggered epoll: whatever ends a turn, no byte may be left for which no event will
-// ever come again. The wire is scripted, so that each trap is set on purpose rather than met by luck;
-// test/net/real_*_test.cc set the same traps on real sockets.
+// Reading under edge-triggered epoll: whatever ends a turn, no byte may be left for which no event
+// will ever come again. The wire is scripted, so that each trap is set on purpose rather than met
+// by luck; test/net/real_*_test.cc set the same traps on real sockets.
 
 #include <cerrno>
 #include <random>

@@ -1,5 +1,5 @@
-// Writing under edge-triggered epoll: how often the kernel is called, in which order bytes leave, and
-// that nothing is left behind when it takes a part.
+// Writing under edge-triggered epoll: how often the kernel is called, in which order bytes leave,
+// and that nothing is left behind when it takes a part.
 
 #include <algorithm>
 #include <cerrno>

@@ -1,5 +1,5 @@
-// A turn as a whole: what comes in which turn, and that the loop never sleeps on work. The order of the
-// steps by itself is tested in test/loop/turn_order_test.cc.
+// A turn as a whole: what comes in which turn, and that the loop never sleeps on work. The order
+// of the steps by itself is tested in test/loop/turn_order_test.cc.
 
 #include <csignal>
 #include <cstdlib>
@@ -299,17 +299,17 @@ TEST_CASE("Stop closes what is open, and Post is refused once Run has returned",
 
 TEST_CASE("a drain reads and delivers what had arrived, and no more", "[net][stop]") {
   OneConnection it{{.read_chunk = 4}};
-  it.wire.WillReceive("abcd").WillReceive("ef");
+  it.wire.WillReceive("abcd").WillReceive("efgh");
   it.handler.on_data = [&](Connection& connection, std::string_view in) {
     it.handler.text += in;
-    it.wire.WillReceive("again");  // a peer that never stops
+    it.wire.WillReceive("more");  // a peer that never stops
     connection.Write(in);
     return in.size();
   };
   it.loop->Stop();
-  it.RunUntilQuiet();
-  CHECK(it.handler.text == "abcdef");
-  CHECK(it.wire.sent == "abcdef");
+  it.RunUntilQuiet(100);
+  CHECK(it.handler.text == "abcdefgh");
+  CHECK(it.wire.sent == "abcdefgh");
   CHECK(it.handler.closes == 1);
   CHECK(it.handler.reason == CloseReason::kShutdown);
 }

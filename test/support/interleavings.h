@@ -1,5 +1,5 @@
-// Runs threads in every order that their Yield() points allow, one at a time: what a stress test may
-// hit in a year, on purpose and again.
+// Runs threads in every order that their Yield() points allow, one at a time: what a stress test
+// may hit in a year, on purpose and again.
 #pragma once
 
 #include <condition_variable>
@@ -31,8 +31,7 @@ class Interleaving {
     mine_->ready = nullptr;
   }
 
-  // False if threads were left that would wait for ever. REQUIRES: no thread waits in vain, or `rescue`
-  // makes all of them ready.
+  // False if threads were left that would wait for ever: `rescue` must then make one of them ready.
   bool Run(const std::function<void()>& rescue) {
     for (auto& thread : threads_) Start(*thread);
     bool progressed = true;

@@ -1,5 +1,6 @@
-// A TCP socket and its peer in a few lines: what arrives, what is taken, and the edges that epoll would
-// raise for it. A scripted wire says what each call returns; this one says what a kernel would.
+// A TCP socket and its peer in a few lines: what arrives, what is taken, and the edges that epoll
+// would raise for it. A scripted wire says what each call returns; this one says what a kernel
+// would.
 #pragma once
 
 #include <algorithm>

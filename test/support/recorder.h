@@ -13,7 +13,7 @@ namespace weir::test {
 
 class Recorder : public Handler {
  public:
-  // What came. `calls` is the order of everything: "open", "data 5", "end", "close", "batch", "stop".
+  // What came. `calls` is the order of it all: "open", "data 5", "end", "close", "batch", "stop".
   std::vector<std::string> calls;
   std::string text;
   int opens = 0;

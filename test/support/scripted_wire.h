@@ -16,12 +16,10 @@ namespace weir::test {
 
 class ScriptedWire final : public Wire {
  public:
-  static constexpr Traits kTcp{.short_receive_drains = true,
-                               .write_interest_is_noisy = false,
-                               .peer_is_remembered = true};
-  static constexpr Traits kUnix{.short_receive_drains = false,
-                                .write_interest_is_noisy = true,
-                                .peer_is_remembered = true};
+  static constexpr Traits kTcp{
+      .short_receive_drains = true, .write_interest_is_noisy = false, .peer_is_remembered = true};
+  static constexpr Traits kUnix{
+      .short_receive_drains = false, .write_interest_is_noisy = true, .peer_is_remembered = true};
 
   explicit ScriptedWire(Traits traits = kTcp) : Wire(traits) {}
 
@@ -57,8 +55,8 @@ class ScriptedWire final : public Wire {
   bool fin = false;     // ShutdownWrite
   bool closed = false;  // Close or Reset
   bool reset = false;
-  int pending_error = 0;   // TakeError's answer, once
-  int shutdown_error = 0;  // ShutdownWrite's
+  int pending_error = 0;         // TakeError's answer, once
+  int shutdown_error = 0;        // ShutdownWrite's
   std::vector<std::string> log;  // "receive 5", "send 10/20", "fin", "close", "reset"
 
   Transfer Receive(int, std::span<char> room) override {

@@ -1,8 +1,8 @@
 // The unit tests' seam: src/os/sys.h's names over the real kernel, with three things more.
 //
 //   COUNTERS  Each call counts in sys::calls(). Reset them by `sys::calls() = {}`.
-//   A CLOCK   Time stands still until fake::Advance(), or until a wait with a time-out finds nothing
-//             ready: then that time-out has passed, at once. (A wait for ever really waits.)
+//   A CLOCK   Time stands still until fake::Advance(), or until a wait with a time-out finds
+//             nothing ready: then that time-out has passed, at once (a wait for ever really waits).
 //   FAILURES  fake::FailNext() makes coming calls of one kind fail without reaching the kernel.
 //
 // THREADS   Counters, planned failures and the Yield hook belong to the calling thread: a test sees
