@@ -16,17 +16,22 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <new>
+#include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 
 #include "weir/address.h"
 #include "weir/connection_ref.h"
+#include "weir/options.h"
 
 namespace weir {
 
 class EventLoop;
+class Handler;
 
 // No data and no private parts here: the implementation is final, and its own.
 class Connection {
@@ -44,17 +49,52 @@ class Connection {
   // OnClose() tells why.
   bool Write(std::string_view bytes);
 
-  // Hands what is queued to the kernel now instead of at the end of the callback or turn.
+  // The same for several pieces, which are one write.
+  bool Writev(std::span<const std::string_view> pieces);
+  bool Writev(std::initializer_list<std::string_view> pieces) {
+    return Writev(std::span<const std::string_view>(pieces.begin(), pieces.size()));
+  }
+
+  // The same without a copy: the connection keeps the string, or shares it with other connections,
+  // until its last byte is with the kernel. (Short ones are copied: that is cheaper.)
+  bool WriteOwned(std::string bytes);
+  bool WriteShared(std::shared_ptr<const std::string> bytes);
+
+  // Room to build output in place, in order with the rest: write at most `count` bytes there, then
+  // say how many by Commit(). The span dies at the next call on any connection of the loop that
+  // writes, flushes or closes, and when the callback returns; what is not committed then never was.
+  // Empty when Write() would return false.
+  [[nodiscard]] std::span<char> Reserve(std::size_t count);
+  void Commit(std::size_t count);  // REQUIRES: count <= the size of the span
+
+  // When output leaves; Options::flush is where it starts. With Flush::kBatch nothing leaves before
+  // OnBatchEnd() has returned, whatever its size.
+  void SetFlush(Flush flush);
+
+  // Hands what is queued to the kernel now instead of at the end of the callback or turn. With
+  // Flush::kBatch it changes nothing.
   void FlushNow();
 
   // Bytes queued and not yet taken by the kernel.
   [[nodiscard]] std::size_t Pending() const noexcept;
+  // Pending() went above Options::high_water, and OnDrain() has not come since.
+  [[nodiscard]] bool Congested() const noexcept;
 
   // ---- Input
 
   // What has arrived and is not yet consumed: one contiguous view, oldest byte first. Dies when the
   // callback returns, and at the next Consume() or ResumeRead().
   [[nodiscard]] std::string_view Input() const noexcept;
+
+  // How much of Input() an earlier OnData() of this handler has seen: a scan for a delimiter may
+  // start there, if that call looked at all of it. (One that stopped in the middle, because the
+  // connection was Congested(), did not.)
+  [[nodiscard]] std::size_t Scanned() const noexcept;
+
+  // OnData() comes no more before `count` bytes are unconsumed. The OnData() that satisfies it
+  // clears it. At the end of the stream with fewer, OnEnd() comes, and Input() holds the rest. A
+  // count above Options::max_input closes the connection with kInputLimit.
+  void NeedAtLeast(std::size_t count);
 
   // Drops the oldest `count` bytes. REQUIRES: count <= Input().size(), and not inside OnData(),
   // which says what it consumed by what it returns.
@@ -79,6 +119,10 @@ class Connection {
 
   // FIN once what is queued has left; reading goes on. Write() returns false from now on.
   void ShutdownWrite();
+
+  // Another handler from the next callback on: a protocol upgrade. It is borrowed, and gets
+  // OnData() for what is unconsumed, but no OnOpen().
+  void SetHandler(Handler& handler);
 
   // ---- Facts
 

@@ -13,6 +13,7 @@
 
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string_view>
 
@@ -26,6 +27,8 @@
 namespace weir {
 
 class Poller;
+
+using TimerId = std::uint64_t;  // never re-used; 0 is no timer
 
 class EventLoop {
  public:
@@ -59,6 +62,14 @@ class EventLoop {
   // events, posted tasks and timers it served: 0 when nothing happened.
   int RunOnce(Duration max_wait);
 
+  // ---- In another loop: wait until PollFd() is readable, or NextTimeout() has passed; then call
+  // RunOnce(Duration::zero()). What other threads post, and what is written to a connection between
+  // two turns, makes the descriptor readable.
+
+  [[nodiscard]] int PollFd() const noexcept;  // borrowed: never close it
+  // Zero when a turn is due, Duration::max() when only PollFd() can make one due.
+  [[nodiscard]] Duration NextTimeout() const noexcept;
+
   // [any] [signal] Closes the listeners once what is queued on them is accepted, tells the handlers
   // (OnStop, which by default drains), and resets what is left after `grace`; Duration::max()
   // stands for Options::drain. Sticky: a Run() that comes later drains and returns. A second call
@@ -70,6 +81,18 @@ class EventLoop {
 
   // True once Stop() was called and all has ended: Run() would return at once.
   [[nodiscard]] bool IsStopped() const noexcept;
+
+  // ---- Timers: O(1), no system call however many there are. They run between the callbacks of a
+  // turn, at the first whole millisecond that is not too early; with a delay of zero, in the next
+  // turn.
+
+  TimerId RunAfter(Duration delay, Work work);
+  // First after one period, then by its own deadlines, so that it never drifts; those that a busy
+  // or stopped process has missed are left out. REQUIRES: period > 0.
+  TimerId RunEvery(Duration period, Work work);
+  // False, and nothing happens, if it has run (or was cancelled) already. A timer may cancel
+  // itself.
+  bool Cancel(TimerId timer) noexcept;
 
   // ---- From other threads
 

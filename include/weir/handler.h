@@ -11,7 +11,7 @@
 //
 // The order of the calls for one connection:
 //
-//     OnOpen  OnData*  OnEnd?  OnClose
+//     OnOpen  (OnData | OnDrain)*  (OnEnd OnDrain*)?  OnClose
 
 #pragma once
 
@@ -29,12 +29,13 @@ class EventLoop;
 
 // Why a connection ended; OnClose's error_code says more where the kernel said something.
 enum class CloseReason : std::uint8_t {
-  kPeerEnd,    // the peer ended its stream, and the connection was closed after it
-  kLocal,      // Close() or Abort()
-  kError,      // the kernel's error: a reset, a broken network, no memory
-  kRejected,   // OnData answered kReject
-  kException,  // a callback threw
-  kShutdown,   // the loop was stopped
+  kPeerEnd,     // the peer ended its stream, and the connection was closed after it
+  kLocal,       // Close() or Abort()
+  kError,       // the kernel's error: a reset, a broken network, no memory
+  kInputLimit,  // more unconsumed input than Options::max_input
+  kRejected,    // OnData answered kReject
+  kException,   // a callback threw
+  kShutdown,    // the loop was stopped
 };
 
 [[nodiscard]] std::string_view ToString(CloseReason reason) noexcept;
@@ -73,6 +74,9 @@ class Handler {
   // The peer will send no more (it sent FIN), and all it sent was delivered; writing still works.
   // Default: connection.Close().
   virtual void OnEnd(Connection& connection);
+
+  // Output fell to low_water after it had passed high_water: once for each crossing.
+  virtual void OnDrain(Connection& connection);
 
   // The last call. Fd(), Input() and the context still work in it; the context is destroyed after
   // it. `error` is the kernel's, or empty.

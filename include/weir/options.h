@@ -6,10 +6,23 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include "weir/clock.h"
 
 namespace weir {
+
+// When queued output leaves: as the callback that wrote it returns, or only after OnBatchEnd() has
+// returned, so that what OnBatchEnd makes durable is acknowledged after it is (group commit).
+enum class Flush : std::uint8_t { kCallback, kBatch };
+
+// What follows an exception out of a callback. One out of a connection's callback closes that
+// connection in any case; one out of a task, a timer or OnBatchEnd() is logged.
+enum class OnException : std::uint8_t {
+  kCloseConnection,        // log, count, go on
+  kFinishTurnThenRethrow,  // the turn is finished, then Run() or RunOnce() throws the first one
+  kTerminate,              // std::terminate() where it is caught
+};
 
 struct Options {
   // Reading. The buffer belongs to the LOOP and is lent to each connection in turn: an idle
@@ -23,6 +36,15 @@ struct Options {
   int accepts_per_turn = 64;
   int mail_per_turn = 256;
 
+  // Unconsumed bytes that are kept for one connection; more close it with kInputLimit.
+  std::size_t max_input = 1 << 20;
+
+  // Output. Above high_water a connection is Congested(); OnDrain() comes when it is down to
+  // low_water.
+  std::size_t high_water = 256 << 10;
+  std::size_t low_water = 64 << 10;
+  Flush flush = Flush::kCallback;
+
   // Posts that may wait for the loop at one time; Post() returns false beyond it.
   std::size_t max_mail = 1 << 20;
 
@@ -31,6 +53,8 @@ struct Options {
   Duration close_linger = std::chrono::seconds(5);
   // How long Stop() lets connections finish.
   Duration drain = std::chrono::seconds(30);
+
+  OnException on_exception = OnException::kCloseConnection;
 
   // Sockets. Set once on the listener, from which accepted ones inherit; 0 leaves the kernel's own
   // size.

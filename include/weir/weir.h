@@ -6,6 +6,7 @@
 #pragma once
 
 #include "weir/address.h"         // IWYU pragma: export
+#include "weir/callbacks.h"       // IWYU pragma: export
 #include "weir/clock.h"           // IWYU pragma: export
 #include "weir/connection.h"      // IWYU pragma: export
 #include "weir/connection_ref.h"  // IWYU pragma: export
@@ -15,5 +16,6 @@
 #include "weir/handler.h"         // IWYU pragma: export
 #include "weir/options.h"         // IWYU pragma: export
 #include "weir/serve.h"           // IWYU pragma: export
+#include "weir/session.h"         // IWYU pragma: export
 #include "weir/stats.h"           // IWYU pragma: export
 #include "weir/version.h"         // IWYU pragma: export

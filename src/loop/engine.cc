@@ -15,6 +15,14 @@ using std::chrono::milliseconds;
 constexpr milliseconds kLongestWait{std::numeric_limits<int>::max()};  // epoll_wait takes an int
 constexpr Duration kLongestTimer = std::chrono::hours(24 * 365 * 10);
 
+// As epoll_wait takes it: rounded up, so that a loop is never early; -1 is for ever.
+int Milliseconds(Duration wait) noexcept {
+  if (wait == Duration::max()) return -1;
+  if (wait <= Duration::zero()) return 0;
+  if (wait >= kLongestWait) return static_cast<int>(kLongestWait.count());
+  return static_cast<int>(std::chrono::ceil<milliseconds>(wait).count());
+}
+
 }  // namespace
 
 Engine::Engine(std::unique_ptr<Poller> poller, std::size_t max_mail)
@@ -23,7 +31,8 @@ Engine::Engine(std::unique_ptr<Poller> poller, std::size_t max_mail)
 }
 
 std::span<const Poller::Event> Engine::Wait(Duration max_wait) {
-  int timeout = work_.Any() ? 0 : Milliseconds(max_wait);
+  if (!in_turn_) mailbox_.EndSleep();  // SleepOutside() may have begun one
+  int timeout = Milliseconds(std::min(max_wait, UntilNextWork()));
   if (timeout != 0 && !mailbox_.BeginSleep()) timeout = 0;
   // The invariant that every stall of an edge-triggered loop breaks.
   Check(timeout == 0 || !work_.Any(),
@@ -36,24 +45,27 @@ std::span<const Poller::Event> Engine::Wait(Duration max_wait) {
   Check(ready >= 0, "epoll_wait works: nobody has closed the loop's descriptor");
 
   ++turn_;
+  in_turn_ = true;
   now_is_read_ = false;
   counters_.turns.Add(1);
   counters_.events.Add(static_cast<std::uint64_t>(ready));
   return {events_.data(), static_cast<std::size_t>(ready)};
 }
 
-int Engine::Milliseconds(Duration max_wait) const noexcept {
-  Duration wait = std::max(max_wait, Duration::zero());
-  bool for_ever = max_wait == Duration::max();
-  if (const std::optional<std::uint64_t> tick = wheel_.Next()) {
-    // Read the clock anew: the turn's own time is older by what the callbacks took.
-    const Clock::time_point due = start_ + milliseconds(*tick);
-    wait = std::min(wait, std::max<Duration>(due - sys::Now(), Duration::zero()));
-    for_ever = false;
-  }
-  if (for_ever) return -1;
-  if (wait >= kLongestWait) return static_cast<int>(kLongestWait.count());
-  return static_cast<int>(std::chrono::ceil<milliseconds>(wait).count());
+void Engine::SleepOutside() noexcept {
+  in_turn_ = false;
+  now_is_read_ = false;
+  if (work_.Any() || !mailbox_.BeginSleep()) mailbox_.Wake();
+}
+
+Duration Engine::UntilNextWork() const noexcept {
+  if (HasWork()) return Duration::zero();
+  if (wheel_.size() == 0) return Duration::max();
+  const std::optional<std::uint64_t> tick = wheel_.Next();
+  if (!tick) return Duration::max();
+  // Read the clock anew: the turn's own time is older by what the callbacks took.
+  const Clock::time_point due = start_ + milliseconds(*tick);
+  return std::max<Duration>(due - sys::Now(), Duration::zero());
 }
 
 Clock::time_point Engine::Now() const noexcept {
@@ -68,10 +80,16 @@ std::uint64_t Engine::NowTick() const noexcept {
   return static_cast<std::uint64_t>(std::chrono::floor<milliseconds>(Now() - start_).count());
 }
 
-TimerId Engine::ArmTimer(Duration from_now, Token payload) {
-  // Arming reads the clock: counted from the turn's time, a timer could be early.
-  const Duration bounded = std::clamp(from_now, Duration::zero(), kLongestTimer);
-  const auto expiry = std::chrono::ceil<milliseconds>(sys::Now() - start_ + bounded);
+Clock::time_point Engine::DeadlineIn(Duration delay) noexcept {
+  return sys::Now() + std::clamp(delay, Duration::zero(), kLongestTimer);
+}
+
+TimerId Engine::ArmTimerAt(Clock::time_point deadline, Token payload) {
+  // Rounded up, so that it is never early; but one that has passed is due now, not in a tick.
+  const bool due = deadline <= sys::Now();
+  const auto tick = due ? std::chrono::floor<milliseconds>(deadline - start_)
+                        : std::chrono::ceil<milliseconds>(deadline - start_);
+  const auto expiry = std::max<milliseconds>(tick, milliseconds::zero());
   return wheel_.Arm(static_cast<std::uint64_t>(expiry.count()), payload.Packed());
 }
 

@@ -41,6 +41,21 @@ class Engine {
   [[nodiscard]] Mailbox& mailbox() noexcept { return mailbox_; }
   [[nodiscard]] WorkLists& work() noexcept { return work_; }
   [[nodiscard]] const WorkLists& work() const noexcept { return work_; }
+
+  // Work that no event will announce. Outside a turn, where a foreign loop may be about to sleep on
+  // PollFd(), it makes that descriptor ready.
+  void PushOwed(const Owed& entry) {
+    work_.owed.Push(entry);
+    if (!in_turn_) mailbox_.WakeSleeper();
+  }
+  void PushDirty(Token token) {
+    work_.dirty.Push(token);
+    if (!in_turn_) mailbox_.WakeSleeper();
+  }
+  void PushRetiring(Token token) {
+    work_.retiring.Push(token);
+    if (!in_turn_) mailbox_.WakeSleeper();
+  }
   [[nodiscard]] Counters& counters() noexcept { return counters_; }
   [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
   [[nodiscard]] Stats GetStats() const noexcept { return counters_.Read(mailbox_.wakeups()); }
@@ -57,6 +72,13 @@ class Engine {
   // `max_wait`; not at all while there is work on a list or in the mailbox.
   std::span<const Poller::Event> Wait(Duration max_wait);
 
+  // The turn is over, and the program may now sleep on the poller's descriptor instead of calling
+  // us: from here to the next Wait() every post, and all work outside a turn, makes it ready.
+  void SleepOutside() noexcept;
+
+  // How long Wait() would wait: zero while there is work, Duration::max() for ever.
+  [[nodiscard]] Duration UntilNextWork() const noexcept;
+
   // ---- Time
 
   // The time, read once a turn at most.
@@ -65,8 +87,14 @@ class Engine {
   // Ticks are whole milliseconds since the loop was made. A deadline is rounded up: never early.
   [[nodiscard]] std::uint64_t NowTick() const noexcept;
 
-  // `payload` is a packed token: of a connection, or of a source.
-  TimerId ArmTimer(Duration from_now, Token payload);
+  // Now and `delay`, with the clock read anew: counted from the turn's time it could be early.
+  [[nodiscard]] static Clock::time_point DeadlineIn(Duration delay) noexcept;
+
+  // `payload` is a packed token: of a connection, a source, or one of the program's timers.
+  TimerId ArmTimer(Duration from_now, Token payload) {
+    return ArmTimerAt(DeadlineIn(from_now), payload);
+  }
+  TimerId ArmTimerAt(Clock::time_point deadline, Token payload);
   void CancelTimer(TimerId timer) noexcept { wheel_.Cancel(timer); }
 
   // The same in half the space, for an owner that always cancels it or hears that it fired: the
@@ -77,9 +105,9 @@ class Engine {
   void CancelOwned(std::uint32_t timer) noexcept { wheel_.Cancel(wheel_.IdAt(timer - 1)); }
 
   // Calls fire(token) for each timer that is due. Returns how many.
+  [[nodiscard]] bool HasTimers() const noexcept { return wheel_.size() != 0; }
   template <class Fire>
   int FireTimers(Fire&& fire) {
-    if (wheel_.size() == 0) return 0;
     int fired = 0;
     wheel_.Advance(NowTick(), [&](std::uint64_t payload) {
       ++fired;
@@ -96,15 +124,13 @@ class Engine {
   void RemoveSource(Token token) noexcept;
   [[nodiscard]] EventSource* FindSource(Token token) const noexcept;
 
-  void OweSource(Token token) { work_.owed.Push({.token = token, .turn = turn_}); }
+  void OweSource(Token token) { PushOwed({.token = token, .turn = turn_}); }
 
  private:
   struct SourceSlot {
     EventSource* source = nullptr;
     std::uint32_t generation = 1;
   };
-
-  [[nodiscard]] int Milliseconds(Duration max_wait) const noexcept;
 
   std::unique_ptr<Poller> poller_;
   Mailbox mailbox_;
@@ -114,6 +140,7 @@ class Engine {
   std::vector<SourceSlot> sources_;
 
   std::uint64_t turn_ = 0;
+  bool in_turn_ = false;
   const Clock::time_point start_;
   mutable Clock::time_point now_;
   mutable bool now_is_read_ = false;

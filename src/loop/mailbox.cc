@@ -97,13 +97,18 @@ bool Mailbox::Post(Work work) {
   }
   static_cast<void>(node.release());  // the loop's now
   sys::Yield(sys::Point::kMailPushed);
-  if (sleeping_.load(std::memory_order_seq_cst) &&
-      sleeping_.exchange(false, std::memory_order_seq_cst)) {
-    sys::Yield(sys::Point::kBeforeWake);
-    wakeups_.fetch_add(1, std::memory_order_relaxed);
-    Wake();
-  }
+  WakeSleeper();
   return true;
+}
+
+void Mailbox::WakeSleeper() noexcept {
+  if (!sleeping_.load(std::memory_order_seq_cst) ||
+      !sleeping_.exchange(false, std::memory_order_seq_cst)) {
+    return;
+  }
+  sys::Yield(sys::Point::kBeforeWake);
+  wakeups_.fetch_add(1, std::memory_order_relaxed);
+  Wake();
 }
 
 void Mailbox::Wake() noexcept {
@@ -124,33 +129,26 @@ Work Mailbox::Take() {
   return work;
 }
 
-// Gives nodes back in batches: one by one, posters would fight over each.
+// Gives nodes back in batches: one by one, posters would fight over each. After a burst, the memory
+// of most goes back to the heap.
 void Mailbox::Recycle(Node* node) noexcept {
-  if (spent_ == nullptr) spent_last_ = node;
-  node->next = spent_;
-  spent_ = node;
-  if (taken_ != nullptr) return;
+  const bool begins = spent_ == nullptr;
+  if (begins && free_.load(std::memory_order_relaxed) == nullptr) given_back_ = 0;
+  if (given_back_ < kMostSpare) {
+    ++given_back_;
+    if (begins) spent_last_ = node;
+    node->next = spent_;
+    spent_ = node;
+  } else {
+    delete node;
+  }
+  if (taken_ != nullptr || spent_ == nullptr) return;
   StackLink* free = free_.load(std::memory_order_relaxed);
   do {
     spent_last_->next = free;
   } while (!free_.compare_exchange_weak(free, spent_, std::memory_order_release,
                                         std::memory_order_relaxed));
   spent_ = nullptr;
-}
-
-bool Mailbox::BeginSleep() noexcept {
-  sys::Yield(sys::Point::kBeforeSleepFlag);
-  sleeping_.store(true, std::memory_order_seq_cst);
-  sys::Yield(sys::Point::kAfterSleepFlag);
-  if (!HasMail()) return true;
-  EndSleep();
-  return false;
-}
-
-void Mailbox::EndSleep() noexcept {
-  // relaxed: a poster that still sees true wakes a loop that is awake, which costs one needless
-  // edge.
-  sleeping_.store(false, std::memory_order_relaxed);
 }
 
 void Mailbox::DestroyChain(StackLink* oldest) noexcept {

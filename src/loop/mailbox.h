@@ -1,7 +1,8 @@
 // Work that other threads give to a loop.
 //
 // OWNER     One loop.
-// THREADS   Post() and Wake(): any; Wake() is async-signal-safe. All else: the loop's thread.
+// THREADS   Post(), WakeSleeper() and Wake(): any; Wake() is async-signal-safe. All else: the
+//           loop's thread.
 // ERRORS    The constructor throws weir::Error when there is no eventfd.
 
 #pragma once
@@ -10,6 +11,7 @@
 #include <cstddef>
 
 #include "data/mpsc_stack.h"
+#include "os/sys.h"
 #include "os/unique_fd.h"
 #include "weir/function.h"
 
@@ -28,6 +30,9 @@ class Mailbox {
   // Ends the loop's sleep, or the one it is about to begin.
   void Wake() noexcept;
 
+  // The same, at most once for each sleep, and not at all for a loop that is awake.
+  void WakeSleeper() noexcept;
+
   // ---- The loop's thread
 
   // To be registered edge-triggered, and never read: each write is an edge.
@@ -39,8 +44,19 @@ class Mailbox {
   Work Take();
 
   // Says that the loop is about to block. False if mail has come: then do not.
-  [[nodiscard]] bool BeginSleep() noexcept;
-  void EndSleep() noexcept;
+  [[nodiscard]] bool BeginSleep() noexcept {
+    sys::Yield(sys::Point::kBeforeSleepFlag);
+    sleeping_.store(true, std::memory_order_seq_cst);
+    sys::Yield(sys::Point::kAfterSleepFlag);
+    if (!HasMail()) return true;
+    EndSleep();
+    return false;
+  }
+  void EndSleep() noexcept {
+    // relaxed: a poster that still sees true wakes a loop that is awake, which costs one needless
+    // edge.
+    sleeping_.store(false, std::memory_order_relaxed);
+  }
 
   // Destroys what waits; from now on Post() returns false.
   void Close() noexcept;
@@ -52,6 +68,8 @@ class Mailbox {
  private:
   struct Node;
   class NodeCache;
+
+  static constexpr std::size_t kMostSpare = 4096;  // nodes that are kept for later posts
 
   static NodeCache& ThisThreadsNodes() noexcept;
   Node* NewNode(Work&& work);
@@ -74,6 +92,7 @@ class Mailbox {
   alignas(64) StackLink* taken_ = nullptr;  // oldest first
   StackLink* spent_ = nullptr;              // nodes to give back with the next batch
   StackLink* spent_last_ = nullptr;
+  std::size_t given_back_ = 0;  // nodes since free_ was last seen empty
 };
 
 }  // namespace weir

@@ -8,8 +8,9 @@
 
 #include "net/acceptor.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
-#include <exception>
 #include <new>
 
 #include "base/log.h"
@@ -152,12 +153,9 @@ bool Acceptor::HandlerTakes(int fd, const Address& peer) {
   core_.NoteCalled(handler_);
   try {
     return handler_.OnAccept(core_.loop, {.listener = number_, .peer = peer, .fd = fd});
-  } catch (const std::exception& exception) {
-    log::Error("listener {}: OnAccept threw: {}: refused", socket_.url(), exception.what());
   } catch (...) {
-    log::Error("listener {}: OnAccept threw: refused", socket_.url());
+    core_.NoteException(fmt::format("listener {}: OnAccept", socket_.url()));
   }
-  core_.engine.counters().exceptions.Add(1);
   return false;
 }
 

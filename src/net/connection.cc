@@ -10,11 +10,11 @@
 // puts it on the retire list. Retire() calls OnClose, once, and then frees what can be freed: all
 // of it when the connection is dead, all but the slot and the descriptor while it lingers.
 
-#include <algorithm>
-#include <exception>
+#include <fmt/format.h>
 
-#include "base/check.h"
-#include "base/log.h"
+#include <algorithm>
+#include <utility>
+
 #include "net/connection_callback.h"
 #include "net/loop_core.h"
 #include "os/sys.h"
@@ -26,11 +26,12 @@ namespace weir {
 void ConnectionImpl::Open(LoopCore& loop, const Socket& socket) {
   loop_ = &loop;
   handler_ = socket.handler;
-  wire_ = socket.wire;
+  wire_ = loop.IndexOf(*socket.wire);
   fd_ = socket.fd;
   state_ = State::kOpen;
   reason_ = CloseReason::kLocal;
-  error_ = 0;
+  need_ = 0;
+  seen_ = 0;
   last_progress_tick_ = 0;
   ConnectionCold& cold = loop.Cold(*this);
   cold = ConnectionCold{};
@@ -39,6 +40,7 @@ void ConnectionImpl::Open(LoopCore& loop, const Socket& socket) {
   // Bytes may have come already. Epoll hears of this connection only after its first receive
   // (ServeOwed), so that a client which speaks first costs no extra event.
   flags_ = kReadable;
+  if (loop.options.flush == Flush::kBatch) Set(kBatch);
   loop.engine.counters().connections.Add(1);
 
   InCallback([&] { handler_->OnOpen(*this); });
@@ -60,10 +62,10 @@ void ConnectionImpl::Close(CloseReason reason) {
   if (state_ != State::kOpen) return;
   state_ = State::kClosing;
   reason_ = reason;
-  Clear(kPaused | kRedeliver | kDraining);
+  Clear(kPaused | kRedeliver | kDraining | kDrainDue);
   Set(kFinWanted);
   StartLinger();
-  if (Has(kSendFailed)) return Fail(error_);
+  if (Has(kSendFailed)) return Fail(Error());
   if (!IsInCallback()) Settle();  // else AfterCallback() does, when what is staged has left
   // What is unread is discarded, so that the peer is not stuck sending: and no edge repeats it.
   if ((state_ == State::kClosing || state_ == State::kLingering) && Has(kReadable)) Owe();
@@ -82,8 +84,8 @@ void ConnectionImpl::Settle() {
   if (state_ == State::kClosing && Has(kEnded)) return Die(reason_, 0);  // close() sends the FIN
   if (!Has(kFinSent)) {
     Set(kFinSent);
-    const int result = wire_->ShutdownWrite(fd_);
-    if (result < 0) return OnSendFailed(wire_->ErrorOr(fd_, -result));
+    const int result = wire().ShutdownWrite(fd_);
+    if (result < 0) return OnSendFailed(wire().ErrorOr(fd_, -result));
   }
   if (state_ != State::kClosing) return;
   state_ = State::kLingering;
@@ -101,7 +103,7 @@ void ConnectionImpl::Die(CloseReason reason, int error) {
   if (state_ == State::kLingering) loop_->engine.counters().lingering.Subtract(1);
   state_ = State::kDead;
   reason_ = reason;
-  if (error != 0) error_ = static_cast<std::uint16_t>(error);
+  if (error != 0) SetError(error);
   EnterRetire();
 }
 
@@ -141,8 +143,9 @@ void ConnectionImpl::OnTimer() {
 
 void ConnectionImpl::Drain() {
   if (state_ != State::kOpen || Has(kDraining)) return;
-  const std::size_t arrived = wire_->Unread(fd_);
-  const bool has_input = arrived != 0 || Has(kRedeliver);
+  const std::size_t arrived = wire().Unread(fd_);
+  const bool is_held = Has(kPaused) && !inbound_.empty();
+  const bool has_input = arrived != 0 || Has(kRedeliver) || is_held;
   if (Has(kEnded) || !has_input) return Close(CloseReason::kShutdown);
   // A paused connection is the program's to finish: it drains when it resumes, or ends with the
   // grace.
@@ -152,12 +155,23 @@ void ConnectionImpl::Drain() {
   if (!Has(kPaused)) Owe();
 }
 
+// ---- Another handler
+
+void ConnectionImpl::SetHandler(Handler& handler) {
+  handler_ = &handler;
+  need_ = 0;
+  seen_ = 0;
+  if (state_ != State::kOpen || Has(kEnded)) return;
+  Set(kRedeliver);  // what the old one leaves is the new one's to look at
+  Owe();
+}
+
 // ---- Retire
 
 void ConnectionImpl::EnterRetire() {
   if (Has(kRetiring)) return;
   Set(kRetiring);
-  loop_->engine.work().retiring.Push(token);
+  loop_->engine.PushRetiring(token);
 }
 
 void ConnectionImpl::Retire() {
@@ -169,13 +183,13 @@ void ConnectionImpl::Retire() {
     counters.closed.Add(1);
     loop_->NoteCalled(*handler_);
     try {
-      handler_->OnClose(*this, reason_, std::error_code(error_, std::system_category()));
+      handler_->OnClose(*this, reason_, std::error_code(Error(), std::system_category()));
     } catch (...) {
       OnException();
     }
     DestroyContext();
     inbound_.Clear(loop_->buffers);
-    outbound_.Clear(loop_->buffers);
+    outbound_.Clear(loop_->output_pools);
   }
   if (state_ == State::kDead) Release();
 }
@@ -186,9 +200,9 @@ void ConnectionImpl::Release() noexcept {
   // No EPOLL_CTL_DEL: close() does it. Should a dup of the descriptor live on somewhere, its events
   // carry this generation, and find nobody.
   if (Has(kReset)) {
-    wire_->Reset(fd_);
+    wire().Reset(fd_);
   } else {
-    wire_->Close(fd_);
+    wire().Close(fd_);
   }
   fd_ = -1;
   state_ = State::kFree;
@@ -199,11 +213,11 @@ void ConnectionImpl::Release() noexcept {
 void ConnectionImpl::Discard(bool reset) noexcept {
   DestroyContext();
   inbound_.Clear(loop_->buffers);
-  outbound_.Clear(loop_->buffers);
+  outbound_.Clear(loop_->output_pools);
   if (reset) {
-    wire_->Reset(fd_);
+    wire().Reset(fd_);
   } else {
-    wire_->Close(fd_);
+    wire().Close(fd_);
   }
   state_ = State::kFree;
 }
@@ -211,20 +225,16 @@ void ConnectionImpl::Discard(bool reset) noexcept {
 // ---- Callbacks
 
 void ConnectionImpl::OnException() noexcept {
-  loop_->engine.counters().exceptions.Add(1);
-  try {
-    throw;
-  } catch (const std::exception& exception) {
-    log::Error("connection {}: a callback threw: {}", token.Packed(), exception.what());
-  } catch (...) {
-    log::Error("connection {}: a callback threw something that is no std::exception",
-               token.Packed());
-  }
+  loop_->NoteException(fmt::format("connection {}: a callback", token.Packed()));
 }
 
 // What the callback wrote leaves now, in one send; then what had to wait for that.
 void ConnectionImpl::AfterCallback() {
-  if (loop_->staging.size() != 0) SendStaged();
+  if (loop_->staging.size() != 0) {
+    SendStaged();
+  } else if (Has(kDirty) && !Has(kBatch)) {
+    FlushNow();
+  }
   if (Has(kFinWanted)) Settle();
 }
 

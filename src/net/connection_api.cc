@@ -20,10 +20,23 @@ const ConnectionCold& Cold(const Connection& connection) noexcept {
 }  // namespace
 
 bool Connection::Write(std::string_view bytes) { return Impl(*this).Write(bytes); }
+bool Connection::Writev(std::span<const std::string_view> pieces) {
+  return Impl(*this).Writev(pieces);
+}
+bool Connection::WriteOwned(std::string bytes) { return Impl(*this).WriteOwned(std::move(bytes)); }
+bool Connection::WriteShared(std::shared_ptr<const std::string> bytes) {
+  return Impl(*this).WriteShared(std::move(bytes));
+}
+std::span<char> Connection::Reserve(std::size_t count) { return Impl(*this).Reserve(count); }
+void Connection::Commit(std::size_t count) { Impl(*this).Commit(count); }
+void Connection::SetFlush(Flush flush) { Impl(*this).SetFlush(flush); }
 void Connection::FlushNow() { Impl(*this).FlushNow(); }
 std::size_t Connection::Pending() const noexcept { return Impl(*this).Pending(); }
+bool Connection::Congested() const noexcept { return Impl(*this).Congested(); }
 
 std::string_view Connection::Input() const noexcept { return Impl(*this).Input(); }
+std::size_t Connection::Scanned() const noexcept { return Impl(*this).Scanned(); }
+void Connection::NeedAtLeast(std::size_t count) { Impl(*this).NeedAtLeast(count); }
 void Connection::Consume(std::size_t count) { Impl(*this).Consume(count); }
 void Connection::PauseRead() noexcept { Impl(*this).PauseRead(); }
 void Connection::ResumeRead() { Impl(*this).ResumeRead(); }
@@ -31,6 +44,8 @@ void Connection::ResumeRead() { Impl(*this).ResumeRead(); }
 void Connection::Close() { Impl(*this).CloseLocally(); }
 void Connection::Abort() { Impl(*this).Abort(CloseReason::kLocal); }
 void Connection::ShutdownWrite() { Impl(*this).ShutdownWrite(); }
+
+void Connection::SetHandler(Handler& handler) { Impl(*this).SetHandler(handler); }
 
 bool Connection::IsOpen() const noexcept { return Impl(*this).state() == State::kOpen; }
 int Connection::Fd() const noexcept { return Impl(*this).fd(); }

@@ -29,7 +29,7 @@ inline void ConnectionImpl::Owe() {
   if (Has(kOwed)) return;
   Set(kOwed);
   const std::size_t spent = loop_->visiting == this ? loop_->visit_spent : 0;
-  loop_->engine.work().owed.Push({.token = token, .spent = spent, .turn = loop_->engine.turn()});
+  loop_->engine.PushOwed({.token = token, .spent = spent, .turn = loop_->engine.turn()});
 }
 
 }  // namespace weir

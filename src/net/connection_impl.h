@@ -13,8 +13,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 
+#include "data/output_queue.h"
 #include "data/ring_buffer.h"
 #include "data/timer_wheel.h"
 #include "data/token.h"
@@ -23,6 +25,7 @@
 #include "os/poller.h"
 #include "weir/connection.h"
 #include "weir/handler.h"
+#include "weir/options.h"
 
 namespace weir {
 
@@ -63,22 +66,33 @@ class alignas(64) ConnectionImpl final : public Connection {
   // descriptors are the parent's too.
   void Discard(bool reset) noexcept;
 
+  void SetHandler(Handler& handler);
+
   // ---- Reading (connection_read.cc)
 
   void OnEdge(Edge edge);
   std::size_t ServeOwed();  // returns the bytes received, or delivered again
   [[nodiscard]] std::string_view Input() const noexcept;
+  [[nodiscard]] std::size_t Scanned() const noexcept;
   void Consume(std::size_t count);
+  void NeedAtLeast(std::size_t count);
   void PauseRead() noexcept;
   void ResumeRead();
 
   // ---- Writing (connection_write.cc)
 
   bool Write(std::string_view bytes);
+  bool Writev(std::span<const std::string_view> pieces);
+  bool WriteOwned(std::string bytes);
+  bool WriteShared(OutputQueue::Shared bytes);
+  [[nodiscard]] std::span<char> Reserve(std::size_t count);
+  void Commit(std::size_t count);
+  void SetFlush(Flush flush);
   void FlushNow();
   void FlushDirty();  // its turn of the dirty list
   void ShutdownWrite();
   [[nodiscard]] std::size_t Pending() const noexcept;
+  [[nodiscard]] bool Congested() const noexcept { return Has(kCongested); }
 
   // ---- Facts
 
@@ -86,7 +100,7 @@ class alignas(64) ConnectionImpl final : public Connection {
   [[nodiscard]] int fd() const noexcept { return fd_; }
   [[nodiscard]] Handler& handler() const noexcept { return *handler_; }
   [[nodiscard]] LoopCore& loop() const noexcept { return *loop_; }
-  [[nodiscard]] const Wire& wire() const noexcept { return *wire_; }
+  [[nodiscard]] Wire& wire() const noexcept;
   [[nodiscard]] ConnRef Ref() const noexcept;
 
   // ---- Context (connection_context.cc)
@@ -118,13 +132,23 @@ class alignas(64) ConnectionImpl final : public Connection {
     kOwed = 1 << 13,        // stands in the list of that name; the next two likewise
     kDirty = 1 << 14,
     kRetiring = 1 << 15,
-    kClosed = 1 << 16,  // OnClose has run
-    kReset = 1 << 17,   // the descriptor closes with RST
+    kClosed = 1 << 16,     // OnClose has run
+    kReset = 1 << 17,      // the descriptor closes with RST
+    kBatch = 1 << 18,      // Flush::kBatch
+    kCongested = 1 << 19,  // went above high_water, and OnDrain has not come
+    kDrainDue = 1 << 20,   // OnDrain comes from the owed list
+    // The top byte of the word is the errno for OnClose (all are below 256).
   };
+  static constexpr int kErrorShift = 24;
 
   [[nodiscard]] bool Has(std::uint32_t flags) const noexcept { return (flags_ & flags) != 0; }
   void Set(std::uint32_t flags) noexcept { flags_ |= flags; }
   void Clear(std::uint32_t flags) noexcept { flags_ &= ~flags; }
+  [[nodiscard]] int Error() const noexcept { return static_cast<int>(flags_ >> kErrorShift); }
+  void SetError(int error) noexcept {
+    flags_ = (flags_ & ((1U << kErrorShift) - 1)) | static_cast<std::uint32_t>(error)
+                                                        << kErrorShift;
+  }
 
   // Calls the handler, catches what it throws, and sends what was staged meanwhile.
   template <class Body>
@@ -147,32 +171,43 @@ class alignas(64) ConnectionImpl final : public Connection {
   [[nodiscard]] std::span<char> ReceiveRoom();
   void OnNothingReceived(Transfer got);
   void OnPeerEnd();
+  void OnReceived(std::string_view bytes, bool in_ring);
+  void DeliverRing();
   void Deliver(std::string_view in, bool in_ring);
-  void KeepUnread(std::string_view in, std::size_t consumed, bool in_ring);
+  void OnOverconsumed(std::size_t consumed, std::size_t size);
+  void KeepUnread(std::string_view rest);
+  void TellDrained();
   void FinishDrain(std::size_t received);
 
-  bool WriteThrough(std::string_view bytes);
-  bool WriteBehind(std::string_view bytes);
+  [[nodiscard]] bool MayWrite() const noexcept;
+  [[nodiscard]] bool MayStage() const noexcept;
+  template <class Add>
+  bool Queue(std::string_view bytes, Add&& add);
+  void QueueStaged(std::size_t sent);
+  std::size_t SendThrough(std::string_view bytes);
   void SendStaged();
   void SendQueued();
-  void SendPieces(std::string_view first, std::string_view second);
-  std::size_t Send(std::string_view first, std::string_view second);
+  std::size_t Account(Transfer sent);
   void OnSendFailed(int error);
   void WaitForWritable();
+  void OnWritable();
   void Modify(Interest interest);
   void EnterDirty();
   void NoteProgress() noexcept;
+  void NoteCongestion() noexcept;
+  void NoteRelief();
 
   LoopCore* loop_ = nullptr;
   Handler* handler_ = nullptr;
-  Wire* wire_ = nullptr;
-  RingBuffer inbound_;   // what OnData left unread
-  RingBuffer outbound_;  // what the kernel did not take
+  RingBuffer inbound_;    // what OnData left unread; never wraps
+  OutputQueue outbound_;  // what the kernel did not take
   int fd_ = -1;
   std::uint32_t flags_ = 0;
   State state_ = State::kFree;
   CloseReason reason_ = CloseReason::kLocal;
-  std::uint16_t error_ = 0;               // errno for OnClose
+  std::uint16_t wire_ = 0;                // LoopCore::wires
+  std::uint32_t need_ = 0;                // NeedAtLeast
+  std::uint32_t seen_ = 0;                // how much of the inbound ring OnData has seen
   std::uint32_t last_progress_tick_ = 0;  // while closing: when the kernel last took a byte
 };
 static_assert(sizeof(ConnectionImpl) == 64, "an event touches one cache line");

@@ -36,7 +36,7 @@ void ConnectionImpl::OnEdge(Edge edge) {
 
   loop_->visiting = this;
   loop_->visit_spent = 0;
-  if (edge.Writable() && !outbound_.empty() && !Has(kDirty)) SendQueued();
+  if (edge.Writable()) OnWritable();
   if (edge.Readable()) ReadOnce();
   loop_->visiting = nullptr;
 }
@@ -45,13 +45,17 @@ std::size_t ConnectionImpl::ServeOwed() {
   Clear(kOwed);
   if (state_ == State::kDead) return 0;
   const std::size_t spent_before = loop_->visit_spent;
-  if (!outbound_.empty() && !Has(kBlocked | kDirty)) SendQueued();
+  if (!Has(kBlocked)) OnWritable();
+  if (Has(kDrainDue)) TellDrained();
   if (Has(kRedeliver)) {
     Clear(kRedeliver);
-    if (state_ == State::kOpen && !Has(kPaused) && !inbound_.empty()) {
-      // Counts as received, so that two connections which resume each other let the turn end.
-      loop_->visit_spent += inbound_.size();
-      Deliver(inbound_.First(), /*in_ring=*/true);
+    const bool enough = !inbound_.empty() && inbound_.size() >= need_;
+    if (state_ == State::kOpen && !Has(kPaused) && enough) {
+      // Counts as received, so that two connections which resume each other let the turn end, and
+      // soon, however little they hold.
+      constexpr std::size_t kLeastCost = 1024;
+      loop_->visit_spent += std::max(inbound_.size(), kLeastCost);
+      DeliverRing();
     }
   }
   if (Has(kReadable)) ReadOnce();
@@ -62,13 +66,19 @@ std::size_t ConnectionImpl::ServeOwed() {
 // Where the next bytes go. Unread bytes never travel through the shared buffer: they stay in the
 // ring, and more is received behind them.
 std::span<char> ConnectionImpl::ReceiveRoom() {
-  if (inbound_.empty() || state_ != State::kOpen) return loop_->ReadBuffer();
+  const std::size_t unread = inbound_.size();
+  const std::size_t most = loop_->options.max_input;
+  // With no room left under max_input, the shared buffer serves to see what comes: more, or the
+  // end.
+  if (unread == 0 || unread >= most || state_ != State::kOpen) return loop_->ReadBuffer();
   constexpr std::size_t kLeast = 2048;
   // At least as much again as is there: however large a message, its bytes are moved a bounded
   // number of times, and a peer cannot make us reserve much more than it has sent.
-  const std::size_t least = std::max(kLeast, inbound_.size());
+  const std::size_t missing = need_ > unread ? need_ - unread : 0;
+  const std::size_t least = std::min(std::max({kLeast, unread, missing}), most - unread);
   const std::span<char> room = inbound_.Reserve(loop_->buffers, least);
-  return room.first(std::min(room.size(), std::max(least, loop_->options.read_chunk)));
+  const std::size_t chunk = std::max(least, loop_->options.read_chunk);
+  return room.first(std::min({room.size(), chunk, most - unread}));
 }
 
 void ConnectionImpl::ReadOnce() {
@@ -84,7 +94,7 @@ void ConnectionImpl::ReadOnce() {
   const bool in_ring = room.data() != loop_->read_buffer.get();
   Counters& counters = loop_->engine.counters();
   counters.receives.Add(1);
-  const Transfer got = wire_->Receive(fd_, room);
+  const Transfer got = wire().Receive(fd_, room);
   if (!got.Moved()) return OnNothingReceived(got);
 
   const std::size_t bytes = got.Bytes();
@@ -92,14 +102,13 @@ void ConnectionImpl::ReadOnce() {
   loop_->Cold(*this).bytes_in += bytes;
   loop_->visit_spent += bytes;
   const bool drained =
-      bytes < room.size() && wire_->traits().short_receive_drains && !Has(kVoidProof);
+      bytes < room.size() && wire().traits().short_receive_drains && !Has(kVoidProof);
   if (drained) Clear(kReadable);  // DRAINED
 
   if (state_ == State::kOpen) {
-    if (in_ring) inbound_.Commit(bytes);
     const bool draining = Has(kDraining);  // OnData may start one, of what is behind this
     // The handler may pause, close or throw: below, state is looked at again.
-    Deliver(in_ring ? inbound_.First() : std::string_view(room.data(), bytes), in_ring);
+    OnReceived({room.data(), bytes}, in_ring);
     if (draining && Has(kDraining)) FinishDrain(bytes);
   }
   // OWED. Should the handler have paused, an error that came with these bytes still does not wait.
@@ -109,10 +118,10 @@ void ConnectionImpl::ReadOnce() {
 
 void ConnectionImpl::OnNothingReceived(Transfer got) {
   if (got.Ended()) return OnPeerEnd();
-  if (got.Error() != 0) return Fail(Has(kSendFailed) ? error_ : got.Error());
+  if (got.Error() != 0) return Fail(Has(kSendFailed) ? Error() : got.Error());
   loop_->engine.counters().would_block.Add(1);
   Clear(kReadable);  // DRAINED
-  if (Has(kSendFailed)) return Fail(error_);
+  if (Has(kSendFailed)) return Fail(Error());
   // ERR, and nothing to read that says it: ask. No error is an error queue's business, not ours.
   if (Has(kErrorEdge)) return ReadNothing();
   if (Has(kDraining)) Close(CloseReason::kShutdown);
@@ -121,7 +130,7 @@ void ConnectionImpl::OnNothingReceived(Transfer got) {
 void ConnectionImpl::OnPeerEnd() {
   Clear(kReadable);
   Set(kEnded);
-  if (Has(kSendFailed)) return Fail(error_);
+  if (Has(kSendFailed)) return Fail(Error());
   switch (state_) {
     case State::kOpen:
       if (Has(kDraining)) return Close(CloseReason::kShutdown);
@@ -142,39 +151,71 @@ void ConnectionImpl::OnPeerEnd() {
 void ConnectionImpl::ReadNothing() {
   if (!Has(kErrorEdge)) return;
   Clear(kErrorEdge);
-  if (const int error = wire_->TakeError(fd_); error != 0) Fail(error);
+  if (const int error = wire().TakeError(fd_); error != 0) Fail(error);
 }
 
 // ---- Delivery
 
+void ConnectionImpl::OnReceived(std::string_view bytes, bool in_ring) {
+  if (in_ring) {
+    inbound_.Commit(bytes.size());
+    if (inbound_.size() >= need_) DeliverRing();
+  } else if (!inbound_.empty()) {
+    // ReceiveRoom() found the ring as full as it may be, and yet more has come.
+    Close(CloseReason::kInputLimit);
+  } else if (bytes.size() >= need_) {
+    Deliver(bytes, /*in_ring=*/false);
+  } else {
+    KeepUnread(bytes);
+  }
+}
+
+void ConnectionImpl::DeliverRing() { Deliver(inbound_.First(), /*in_ring=*/true); }
+
 void ConnectionImpl::Deliver(std::string_view in, bool in_ring) {
   std::size_t consumed = 0;
+  const Handler* const told = handler_;
+  need_ = 0;
   loop_->delivered = in;
   InCallback([&] {
     consumed = handler_->OnData(*this, in);
-    if (state_ != State::kOpen) return;  // closed meanwhile: the answer is ignored
-    if (consumed > in.size()) {
-      if (consumed != Handler::kReject) {
-        log::Error("connection {}: OnData consumed {} of {} bytes: closing", token.Packed(),
-                   consumed, in.size());
-      }
-      Close(CloseReason::kRejected);
-    }
+    // The answer is ignored if the connection was closed meanwhile.
+    if (state_ == State::kOpen && consumed > in.size()) OnOverconsumed(consumed, in.size());
   });
   loop_->delivered = {};
   if (state_ != State::kOpen) return inbound_.Clear(loop_->buffers);
-  KeepUnread(in, consumed, in_ring);
+  if (in_ring) {
+    inbound_.Consume(loop_->buffers, consumed);
+  } else if (consumed != in.size()) {
+    KeepUnread(in.substr(consumed));
+  } else {
+    return;  // the usual case: nothing is kept
+  }
+  // A handler that this call has set has seen nothing of it.
+  seen_ = handler_ == told ? static_cast<std::uint32_t>(inbound_.size()) : 0;
 }
 
-// Only now does a connection come to own input memory, if it must.
-void ConnectionImpl::KeepUnread(std::string_view in, std::size_t consumed, bool in_ring) {
-  if (in_ring) return inbound_.Consume(loop_->buffers, consumed);
-  if (consumed == in.size()) return;
+void ConnectionImpl::OnOverconsumed(std::size_t consumed, std::size_t size) {
+  if (consumed != Handler::kReject) {
+    log::Error("connection {}: OnData consumed {} of {} bytes: closing", token.Packed(), consumed,
+               size);
+  }
+  Close(CloseReason::kRejected);
+}
+
+// Only now does a connection come to own input memory, if it must. REQUIRES: the ring is empty.
+void ConnectionImpl::KeepUnread(std::string_view rest) {
+  if (rest.size() > loop_->options.max_input) return Close(CloseReason::kInputLimit);
   try {
-    inbound_.Append(loop_->buffers, in.substr(consumed));
+    inbound_.Append(loop_->buffers, rest);
   } catch (const std::bad_alloc&) {
     Fail(ENOMEM);
   }
+}
+
+void ConnectionImpl::TellDrained() {
+  Clear(kDrainDue | kCongested);
+  if (state_ == State::kOpen) InCallback([&] { handler_->OnDrain(*this); });
 }
 
 void ConnectionImpl::FinishDrain(std::size_t received) {
@@ -194,13 +235,22 @@ void ConnectionImpl::Consume(std::size_t count) {
   Check(!IsInCallback() || loop_->delivered.empty(),
         "Consume() is not for OnData: return the count");
   Check(count <= inbound_.size(), "Consume() takes no more than Input() holds");
-  if (count != 0) inbound_.Consume(loop_->buffers, count);
+  if (count == 0) return;
+  inbound_.Consume(loop_->buffers, count);
+  seen_ -= static_cast<std::uint32_t>(std::min<std::size_t>(count, seen_));
+}
+
+std::size_t ConnectionImpl::Scanned() const noexcept { return seen_; }
+
+void ConnectionImpl::NeedAtLeast(std::size_t count) {
+  if (count > loop_->options.max_input) return Close(CloseReason::kInputLimit);
+  need_ = static_cast<std::uint32_t>(count);
 }
 
 void ConnectionImpl::PauseRead() noexcept {
   if (state_ != State::kOpen) return;  // the rest of a closed one's input is discarded all the same
   // An error does not wait: nobody would find this one, of which a send has told.
-  if (Has(kSendFailed)) return Fail(error_);
+  if (Has(kSendFailed)) return Fail(Error());
   Set(kPaused);
 }
 
@@ -209,7 +259,8 @@ void ConnectionImpl::ResumeRead() {
   Clear(kPaused);
   if (state_ != State::kOpen) return;
   // Inside OnData the ring may still hold what this very call is given; after OnEnd none comes.
-  if (!inbound_.empty() && !IsInCallback() && !Has(kEnded)) Set(kRedeliver);
+  const bool in_on_data = IsInCallback() && !loop_->delivered.empty();
+  if (!inbound_.empty() && !in_on_data && !Has(kEnded)) Set(kRedeliver);
   if (Has(kReadable | kRedeliver)) Owe();
 }
 

@@ -5,6 +5,7 @@
 #include <memory>
 #include <utility>
 
+#include "base/check.h"
 #include "net/event_loop_impl.h"
 
 namespace weir {
@@ -26,6 +27,18 @@ int EventLoop::RunOnce(Duration max_wait) { return impl_->RunOnce(max_wait); }
 void EventLoop::Stop(Duration grace) noexcept { impl_->Stop(grace); }
 void EventLoop::DrainAll() { impl_->DrainAll(); }
 bool EventLoop::IsStopped() const noexcept { return impl_->IsStopped(); }
+
+int EventLoop::PollFd() const noexcept { return impl_->engine().poller().fd(); }
+Duration EventLoop::NextTimeout() const noexcept { return impl_->NextTimeout(); }
+
+TimerId EventLoop::RunAfter(Duration delay, Work work) {
+  return impl_->AddTimer(delay, Duration::zero(), std::move(work));
+}
+TimerId EventLoop::RunEvery(Duration period, Work work) {
+  Check(period > Duration::zero(), "RunEvery() is given a period above zero");
+  return impl_->AddTimer(period, period, std::move(work));
+}
+bool EventLoop::Cancel(TimerId timer) noexcept { return impl_->CancelTimer(timer); }
 
 bool EventLoop::Post(Work work) { return impl_->Post(std::move(work)); }
 Stats EventLoop::GetStats() const noexcept { return impl_->engine().GetStats(); }

@@ -1,4 +1,4 @@
-// The steps of a turn, and how a loop starts and stops. The order of the steps is in loop/turn.h.
+// The steps of a turn, in the order of loop/turn.h, and how a loop starts.
 
 #include "net/event_loop_impl.h"
 
@@ -42,6 +42,8 @@ const Options& Validated(const Options& options) {
   Require(options.mail_per_turn > 0, "mail_per_turn", "must be positive");
   Require(options.max_mail > 0, "max_mail", "must not be 0");
   Require(options.close_linger >= Duration::zero(), "close_linger", "must not be negative");
+  Require(options.max_input <= UINT32_MAX, "max_input", "must be below 4 GiB");
+  Require(options.low_water <= options.high_water, "low_water", "must not be above high_water");
   Require(options.drain >= Duration::zero(), "drain", "must not be negative");
   Require(options.recv_buffer >= 0, "recv_buffer", "must not be negative");
   Require(options.send_buffer >= 0, "send_buffer", "must not be negative");
@@ -117,13 +119,24 @@ void EventLoop::Impl::Begin() {
 void EventLoop::Impl::Run() {
   const CurrentScope scope(core_.loop);
   Begin();
-  while (!finished_) RunTurn(*this, Duration::max());
+  while (!finished_) {
+    RunTurn(*this, Duration::max());
+    RethrowPending();
+  }
 }
 
 int EventLoop::Impl::RunOnce(Duration max_wait) {
   const CurrentScope scope(core_.loop);
   Begin();
-  return finished_ ? 0 : RunTurn(*this, max_wait);
+  if (finished_) return 0;
+  const int served = RunTurn(*this, max_wait);
+  core_.engine.SleepOutside();
+  RethrowPending();
+  return served;
+}
+
+Duration EventLoop::Impl::NextTimeout() const noexcept {
+  return finished_ ? Duration::max() : core_.engine.UntilNextWork();
 }
 
 bool EventLoop::Impl::Post(Work work) {
@@ -131,29 +144,25 @@ bool EventLoop::Impl::Post(Work work) {
   return core_.engine.mailbox().Post(std::move(work));
 }
 
-// Runs what is no connection's callback. What it throws is logged and counted, and the loop goes
-// on.
-template <class Call>
-void EventLoop::Impl::Guarded(const char* what, Call&& call) noexcept {
-  try {
-    return call();
-  } catch (const std::exception& exception) {
-    log::Error("{} threw: {}", what, exception.what());
-  } catch (...) {
-    log::Error("{} threw something that is no std::exception", what);
-  }
-  core_.engine.counters().exceptions.Add(1);
+std::uint64_t EventLoop::Impl::AddTimer(Duration delay, Duration period, Work work) {
+  CheckThread();
+  return timers_.Add(delay, period, std::move(work));
+}
+
+bool EventLoop::Impl::CancelTimer(std::uint64_t timer) noexcept {
+  CheckThread();
+  return timers_.Cancel(timer);
+}
+
+// With OnException::kFinishTurnThenRethrow: the turn is finished.
+void EventLoop::Impl::RethrowPending() {
+  if (core_.rethrow == nullptr) return;
+  std::rethrow_exception(std::exchange(core_.rethrow, nullptr));
 }
 
 // ---- The steps of a turn
 
-std::span<const Poller::Event> EventLoop::Impl::Wait(Duration max_wait) {
-  core_.table.Reclaim();
-  return core_.engine.Wait(max_wait);
-}
-
-int EventLoop::Impl::TakeMail() {
-  if (stop_wanted_.load(std::memory_order_relaxed) != kNoStop) AdvanceStop();
+int EventLoop::Impl::RunMail() {
   Mailbox& mailbox = core_.engine.mailbox();
   int taken = 0;
   for (; taken < core_.options.mail_per_turn && mailbox.HasMail(); ++taken) {
@@ -177,7 +186,7 @@ int EventLoop::Impl::TakeEdges(std::span<const Poller::Event> events) {
   return static_cast<int>(events.size());
 }
 
-int EventLoop::Impl::ServeOwed() {
+int EventLoop::Impl::RunOwed() {
   WorkQueue<Owed>& owed = core_.engine.work().owed;
   std::size_t budget = core_.options.turn_budget;
   int served = 0;
@@ -212,9 +221,11 @@ void EventLoop::Impl::ServeOwedOne(const Owed& entry, std::size_t& budget) {
   }
 }
 
-int EventLoop::Impl::FireTimers() {
+int EventLoop::Impl::RunTimers() {
   return core_.engine.FireTimers([this](Token token) {
-    if (ConnectionImpl* const connection = core_.table.Find(token)) {
+    if ((token.slot & Timers::kBit) != 0 && (token.slot & Engine::kSourceBit) == 0) {
+      timers_.Fire(token, [this](Work& work) { Guarded("a timer", work); });
+    } else if (ConnectionImpl* const connection = core_.table.Find(token)) {
       connection->OnTimer();
     } else if (EventSource* const source = core_.engine.FindSource(token)) {
       source->OnTimer();
@@ -222,7 +233,7 @@ int EventLoop::Impl::FireTimers() {
   });
 }
 
-int EventLoop::Impl::Retire() {
+int EventLoop::Impl::RunRetiring() {
   WorkQueue<Token>& retiring = core_.engine.work().retiring;
   int retired = 0;
   for (; !retiring.IsEmpty(); ++retired) {
@@ -231,104 +242,31 @@ int EventLoop::Impl::Retire() {
   return retired;
 }
 
-void EventLoop::Impl::EndBatch() {
-  if (core_.called.empty()) return;
-  // OnBatchEnd may make callbacks due, but runs none: what it calls joins the next turn's batch.
-  std::swap(ending_batch_, core_.called);
-  if (ending_batch_.size() > 1) {
-    std::sort(ending_batch_.begin(), ending_batch_.end());
-    ending_batch_.erase(std::unique(ending_batch_.begin(), ending_batch_.end()),
-                        ending_batch_.end());
-  }
-  for (Handler* const handler : ending_batch_) {
+void EventLoop::Impl::TellBatchEnd() {
+  const auto tell = [this](Handler* handler) {
     Guarded("OnBatchEnd", [&] { handler->OnBatchEnd(core_.loop); });
+  };
+  if (core_.called.size() == 1) {  // nearly always
+    Handler* const handler = core_.called.front();
+    core_.called.clear();
+    return tell(handler);
   }
+  // What OnBatchEnd itself makes due joins the next turn's batch.
+  std::swap(ending_batch_, core_.called);
+  std::sort(ending_batch_.begin(), ending_batch_.end());
+  ending_batch_.erase(std::unique(ending_batch_.begin(), ending_batch_.end()), ending_batch_.end());
+  std::for_each(ending_batch_.begin(), ending_batch_.end(), tell);
   ending_batch_.clear();
 }
 
-int EventLoop::Impl::Flush() {
+int EventLoop::Impl::FlushAll() {
   WorkQueue<Token>& dirty = core_.engine.work().dirty;
   int flushed = 0;
   for (; !dirty.IsEmpty(); ++flushed) {
     if (ConnectionImpl* const connection = core_.table.Find(dirty.Pop())) connection->FlushDirty();
   }
-  if (stage_ != Stage::kRunning) AdvanceStop();
-  if (HasEnded()) Finish();  // not before this turn's mail has run
   return flushed;
 }
-
-// ---- Stopping
-//
-// Stop() stores the grace and wakes the loop; all else happens on the loop's thread:
-//
-//     kRunning --> kAccepting   listeners take what is queued, to EAGAIN, and close
-//              --> kDraining    OnStop, whose default is DrainAll(); connections finish
-//              --> ended        when none is left; kAborted: what is left when the grace is over is
-//                               reset
-
-void EventLoop::Impl::Stop(Duration grace) noexcept {
-  CheckProcess();
-  std::int64_t wanted = kNoStop;
-  const std::int64_t asked =
-      grace == Duration::max() ? kDefaultGrace : std::max<std::int64_t>(grace.count(), 0);
-  // seq_cst: stands before the wake-up, which ends the sleep that may be about to begin.
-  if (!stop_wanted_.compare_exchange_strong(wanted, asked)) stop_wanted_.store(0);
-  sys::Yield(sys::Point::kStopStored);
-  core_.engine.mailbox().Wake();
-}
-
-void EventLoop::Impl::AdvanceStop() {
-  const std::int64_t wanted = stop_wanted_.load();
-  if (stage_ == Stage::kRunning) {
-    BeginStop(wanted == kDefaultGrace ? core_.options.drain : Duration(wanted));
-  }
-  if (wanted == 0 && stage_ != Stage::kAborted) AbortAll();
-  if (stage_ == Stage::kAccepting && std::none_of(acceptors_.begin(), acceptors_.end(),
-                                                  [](const auto& a) { return a->IsOpen(); })) {
-    stage_ = Stage::kDraining;
-    TellStop();
-  }
-}
-
-void EventLoop::Impl::BeginStop(Duration grace) {
-  stage_ = Stage::kAccepting;
-  core_.engine.ArmTimer(grace, grace_token_);
-  for (const auto& acceptor : acceptors_) acceptor->Stop();
-}
-
-void EventLoop::Impl::TellStop() {
-  const std::vector<Handler*> handlers = ListenHandlers();
-  for (Handler* const handler : handlers) {
-    core_.NoteCalled(*handler);
-    Guarded("OnStop", [&] { handler->OnStop(core_.loop); });
-  }
-  if (handlers.empty()) DrainAll();
-}
-
-void EventLoop::Impl::DrainAll() {
-  CheckThread();
-  core_.drain_left.resize(core_.table.slots());
-  core_.table.ForEach([](ConnectionImpl& connection) { connection.Drain(); });
-}
-
-void EventLoop::Impl::AbortAll() {
-  if (stage_ < Stage::kDraining) TellStop();
-  stage_ = Stage::kAborted;
-  for (const auto& acceptor : acceptors_) acceptor->Close(/*unlink_path=*/true);
-  core_.table.ForEach([](ConnectionImpl& connection) { connection.Abort(CloseReason::kShutdown); });
-}
-
-// Mail does not count: a task that posts itself again would keep the loop for ever.
-bool EventLoop::Impl::HasEnded() const noexcept {
-  return stage_ >= Stage::kDraining && core_.table.live() == 0 && !core_.engine.work().Any();
-}
-
-void EventLoop::Impl::Finish() {
-  finished_ = true;
-  core_.engine.mailbox().Close();
-}
-
-bool EventLoop::Impl::IsStopped() const noexcept { return finished_; }
 
 EventLoop* EventLoop::Current() noexcept { return current_loop; }
 

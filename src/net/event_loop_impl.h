@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "loop/timers.h"
 #include "net/acceptor.h"
 #include "net/loop_core.h"
 #include "os/sys.h"
@@ -37,21 +38,44 @@ class EventLoop::Impl {
   void DrainAll();
   [[nodiscard]] bool IsStopped() const noexcept;
   bool Post(Work work);
+  [[nodiscard]] Duration NextTimeout() const noexcept;
+  std::uint64_t AddTimer(Duration delay, Duration period, Work work);
+  bool CancelTimer(std::uint64_t timer) noexcept;
 
   [[nodiscard]] LoopCore& core() noexcept { return core_; }
   [[nodiscard]] Engine& engine() noexcept { return core_.engine; }
   [[nodiscard]] const Engine& engine() const noexcept { return core_.engine; }
 
   // ---- The steps of a turn (loop/turn.h)
+  //
+  // Most turns have edges and nothing else: each of the other steps is one look, here, and its work
+  // stands in the .cc.
 
-  std::span<const Poller::Event> Wait(Duration max_wait);
-  int TakeMail();
+  std::span<const Poller::Event> Wait(Duration max_wait) {
+    core_.table.Reclaim();
+    return core_.engine.Wait(max_wait);
+  }
+  int TakeMail() {
+    if (stop_wanted_.load(std::memory_order_relaxed) != kNoStop) [[unlikely]] {
+      AdvanceStop();
+    }
+    return core_.engine.mailbox().HasMail() ? RunMail() : 0;
+  }
   int TakeEdges(std::span<const Poller::Event> events);
-  int ServeOwed();
-  int FireTimers();
-  int Retire();
-  void EndBatch();
-  int Flush();
+  int ServeOwed() { return core_.engine.work().owed.IsEmpty() ? 0 : RunOwed(); }
+  int FireTimers() { return core_.engine.HasTimers() ? RunTimers() : 0; }
+  int Retire() { return core_.engine.work().retiring.IsEmpty() ? 0 : RunRetiring(); }
+  void EndBatch() {
+    if (!core_.called.empty()) TellBatchEnd();
+  }
+  int Flush() {
+    const int flushed = core_.engine.work().dirty.IsEmpty() ? 0 : FlushAll();
+    if (stage_ != Stage::kRunning) [[unlikely]] {
+      AdvanceStop();
+      if (HasEnded()) Finish();  // not before this turn's mail has run
+    }
+    return flushed;
+  }
 
  private:
   // How far a stop has come.
@@ -70,6 +94,12 @@ class EventLoop::Impl {
     Impl& loop_;
   };
 
+  int RunMail();
+  int RunOwed();
+  int RunTimers();
+  int RunRetiring();
+  void TellBatchEnd();
+  int FlushAll();
   void Begin();  // once: the loop's thread is this one, OnStart
   void AdvanceStop();
   void BeginStop(Duration grace);
@@ -81,12 +111,22 @@ class EventLoop::Impl {
   [[nodiscard]] std::vector<Handler*> ListenHandlers() const;
   void CheckThread() const noexcept;
   void CheckProcess() const noexcept;
+
+  // Runs what is no connection's callback: what it throws is caught here.
   template <class Call>
-  void Guarded(const char* what, Call&& call) noexcept;
+  void Guarded(std::string_view what, Call&& call) noexcept {
+    try {
+      call();
+    } catch (...) {
+      core_.NoteException(what);
+    }
+  }
+  void RethrowPending();
 
   sys::ForkGuard fork_guard_;
   LoopCore core_;
   std::vector<std::unique_ptr<Acceptor>> acceptors_;  // by number; closed ones stay
+  Timers timers_{core_.engine};
   GraceTimer grace_timer_{*this};
   Token grace_token_;
   const void* thread_ = nullptr;  // the loop's, once it has begun

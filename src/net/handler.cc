@@ -13,6 +13,8 @@ std::string_view ToString(CloseReason reason) noexcept {
       return "local";
     case CloseReason::kError:
       return "error";
+    case CloseReason::kInputLimit:
+      return "input limit";
     case CloseReason::kRejected:
       return "rejected";
     case CloseReason::kException:
@@ -28,6 +30,7 @@ bool Handler::OnAccept(EventLoop&, const Accepted&) { return true; }
 void Handler::OnOpen(Connection&) {}
 std::size_t Handler::OnData(Connection&, std::string_view in) { return in.size(); }
 void Handler::OnEnd(Connection& connection) { connection.Close(); }
+void Handler::OnDrain(Connection&) {}
 void Handler::OnClose(Connection&, CloseReason, std::error_code) {}
 void Handler::OnBatchEnd(EventLoop&) {}
 void Handler::OnStop(EventLoop& loop) { loop.DrainAll(); }

@@ -5,8 +5,10 @@
 
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -46,6 +48,16 @@ struct LoopCore {
     if (called.empty() || called.back() != &handler) called.push_back(&handler);
   }
 
+  std::uint16_t IndexOf(Wire& wire) {
+    const auto known = std::find(wires.begin(), wires.end(), &wire);
+    const auto index = static_cast<std::uint16_t>(known - wires.begin());
+    if (known == wires.end()) wires.push_back(&wire);
+    return index;
+  }
+
+  // What a callback threw has been caught. REQUIRES: inside the catch clause.
+  void NoteException(std::string_view where) noexcept;
+
   void OnDescriptorFreed() {
     for (const Token acceptor : starved) engine.OweSource(acceptor);
     starved.clear();
@@ -56,8 +68,10 @@ struct LoopCore {
   BufferPool buffers;
   ContextPool contexts;
   Engine engine;
+  OutputPools output_pools{buffers, contexts};
   SocketWire tcp{SocketWire::Kind::kTcp};
   SocketWire unix_stream{SocketWire::Kind::kUnix};
+  std::vector<Wire*> wires{&tcp, &unix_stream};  // a connection keeps the index
   Slab<ConnectionImpl, ConnectionCold> table{kMaxConnections};
 
   // Lent to one connection at a time. Not touched before they are used.
@@ -66,6 +80,7 @@ struct LoopCore {
   std::string_view delivered;  // what OnData of staging.owner() was given, while it runs
 
   std::vector<Handler*> called;
+  std::exception_ptr rethrow;  // OnException::kFinishTurnThenRethrow: the turn's first
 
   // Whose edge or owed visit is being served, and the bytes that it has had in this turn.
   ConnectionImpl* visiting = nullptr;
@@ -76,5 +91,7 @@ struct LoopCore {
   // Acceptors that ran out of descriptors: each close gives them another try.
   std::vector<Token> starved;
 };
+
+inline Wire& ConnectionImpl::wire() const noexcept { return *loop_->wires[wire_]; }
 
 }  // namespace weir

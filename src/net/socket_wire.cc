@@ -1,5 +1,6 @@
 #include "net/socket_wire.h"
 
+#include <algorithm>
 #include <array>
 
 #include "os/sys.h"
@@ -23,10 +24,14 @@ Transfer SocketWire::Receive(int fd, std::span<char> room) {
   return Transfer(sys::Recv(fd, room.data(), room.size()));
 }
 
-Transfer SocketWire::Send(int fd, std::string_view first, std::string_view second) {
-  if (second.empty()) return Transfer(sys::Send(fd, first.data(), first.size()));
-  const std::array pieces{Piece(first), Piece(second)};
-  return Transfer(sys::SendMessage(fd, pieces.data(), pieces.size()));
+Transfer SocketWire::Send(int fd, std::string_view bytes) {
+  return Transfer(sys::Send(fd, bytes.data(), bytes.size()));
+}
+
+Transfer SocketWire::SendPieces(int fd, std::span<const std::string_view> pieces) {
+  std::array<iovec, kMostPieces> vectors;
+  std::transform(pieces.begin(), pieces.end(), vectors.begin(), Piece);
+  return Transfer(sys::SendMessage(fd, vectors.data(), pieces.size()));
 }
 
 int SocketWire::ShutdownWrite(int fd) { return sys::Shutdown(fd, SHUT_WR); }

@@ -13,7 +13,8 @@ class SocketWire final : public Wire {
   explicit SocketWire(Kind kind) noexcept;
 
   Transfer Receive(int fd, std::span<char> room) override;
-  Transfer Send(int fd, std::string_view first, std::string_view second) override;
+  Transfer Send(int fd, std::string_view bytes) override;
+  Transfer SendPieces(int fd, std::span<const std::string_view> pieces) override;
   int ShutdownWrite(int fd) override;
   void Close(int fd) override;
   void Reset(int fd) override;

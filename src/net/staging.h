@@ -11,7 +11,12 @@
 #include <cstddef>
 #include <cstring>
 #include <memory>
+#include <span>
 #include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
 
 namespace weir {
 
@@ -23,9 +28,14 @@ class Staging {
   // A piece of this size costs more to copy than a send costs: it goes to the kernel from where it
   // is.
   static constexpr std::size_t kLargePiece = 32 << 10;
+  static constexpr std::size_t kKeepApart = 1
+                                            << 20;  // of the buffer apart, from one use to the next
 
   [[nodiscard]] ConnectionImpl* owner() const noexcept { return owner_; }
-  void Lend(ConnectionImpl* owner) noexcept { owner_ = owner; }
+  void Lend(ConnectionImpl* owner) noexcept {
+    owner_ = owner;
+    reserved_by_ = nullptr;  // a reservation ends with the callback
+  }
 
   [[nodiscard]] bool Takes(std::size_t size) const noexcept {
     return size < kLargePiece && size <= kCapacity - size_;
@@ -34,15 +44,48 @@ class Staging {
   void Append(std::string_view bytes) noexcept {
     std::memcpy(bytes_.get() + size_, bytes.data(), bytes.size());
     size_ += bytes.size();
+    reserved_by_ = nullptr;  // a reservation does not survive other output
   }
   [[nodiscard]] std::string_view Bytes() const noexcept { return {bytes_.get(), size_}; }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
   void Clear() noexcept { size_ = 0; }
 
+  // Room to build output in: behind what is staged if `here` and it fits, else in a buffer apart.
+  std::span<char> Reserve(const ConnectionImpl& by, std::size_t count, bool here) {
+    if (here && Takes(count)) {
+      reserved_ = {bytes_.get() + size_, count};
+    } else {
+      if (apart_.capacity() > kKeepApart) apart_ = {};
+      apart_.resize(count);
+      reserved_ = apart_;
+    }
+    reserved_by_ = &by;
+    return reserved_;
+  }
+
+  // Ends a reservation: the first `count` bytes of it.
+  std::string_view TakeReserved(const ConnectionImpl& by, std::size_t count) noexcept {
+    Check(reserved_by_ == &by && count <= reserved_.size(),
+          "Commit() follows its Reserve(), and is for no more than that gave");
+    reserved_by_ = nullptr;
+    return {std::exchange(reserved_, {}).data(), count};
+  }
+
+  // True if `built` stands behind what is staged: now it is staged, too.
+  bool Adopt(std::string_view built) noexcept {
+    if (built.data() != bytes_.get() + size_) return false;
+    size_ += built.size();
+    return true;
+  }
+
  private:
   ConnectionImpl* owner_ = nullptr;
   std::size_t size_ = 0;
   std::unique_ptr<char[]> bytes_{new char[kCapacity]};  // not touched before it is used
+
+  const ConnectionImpl* reserved_by_ = nullptr;
+  std::span<char> reserved_;
+  std::vector<char> apart_;
 };
 
 }  // namespace weir

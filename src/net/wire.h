@@ -40,6 +40,8 @@ class Transfer {
 
 class Wire {
  public:
+  static constexpr std::size_t kMostPieces = 64;  // the kernel would take 1024
+
   // What the kind of socket promises.
   struct Traits {
     // A receive that filled less than its room has emptied the socket: TCP, but not AF_UNIX, where
@@ -61,8 +63,9 @@ class Wire {
   [[nodiscard]] const Traits& traits() const noexcept { return traits_; }
 
   virtual Transfer Receive(int fd, std::span<char> room) = 0;
-  // One call for both pieces; the second may be empty.
-  virtual Transfer Send(int fd, std::string_view first, std::string_view second) = 0;
+  virtual Transfer Send(int fd, std::string_view bytes) = 0;
+  // One call for all pieces, in order. REQUIRES: at most kMostPieces.
+  virtual Transfer SendPieces(int fd, std::span<const std::string_view> pieces) = 0;
 
   virtual int ShutdownWrite(int fd) = 0;  // 0 or -errno
   virtual void Close(int fd) = 0;

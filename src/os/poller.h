@@ -58,6 +58,9 @@ class Poller {
   // Waits until something is ready, at most `milliseconds`; -1 is for ever, 0 not at all. Fills
   // `events` and returns how many. A signal may end a wait early, with 0.
   virtual int Wait(std::span<Event> events, int milliseconds) = 0;
+
+  // Readable in another poller while a wait here would find something.
+  [[nodiscard]] virtual int fd() const noexcept = 0;
 };
 
 class EpollPoller final : public Poller {
@@ -67,6 +70,7 @@ class EpollPoller final : public Poller {
   int Add(int fd, Interest interest, Token token) override;
   int Modify(int fd, Interest interest, Token token) override;
   int Wait(std::span<Event> events, int milliseconds) override;
+  [[nodiscard]] int fd() const noexcept override { return epoll_.get(); }
 
  private:
   UniqueFd epoll_;

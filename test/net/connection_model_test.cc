@@ -56,6 +56,7 @@ struct Life {
   bool shut_down = false;
   std::size_t consumed = 0;  // of socket.arrived
   std::string written;       // what Write() took
+  std::size_t need = 0;      // NeedAtLeast()
 };
 
 class Session final : public Handler {
@@ -242,7 +243,14 @@ class Session final : public Handler {
     Connection* const connection = life.connection;
     if (connection == nullptr) return;
     ++calling_;
-    switch (Below(14)) {
+    switch (Below(16)) {
+      case 14:
+        connection->SetFlush(OneIn(2) ? Flush::kBatch : Flush::kCallback);
+        break;
+      case 15:
+        life.need = Below(60);
+        connection->NeedAtLeast(life.need);
+        break;
       case 0:
       case 1:
       case 2:
@@ -285,12 +293,35 @@ class Session final : public Handler {
   }
 
   void Write(Life& life) {
-    std::string bytes(OneIn(20) ? 40'000 : Below(30), '\0');
+    std::string bytes(OneIn(20) ? 40'000 : OneIn(10) ? 3000 : Below(30), '\0');
     for (char& byte : bytes) byte = static_cast<char>('A' + Below(26));
     const bool open = life.connection->IsOpen();
-    const bool taken = life.connection->Write(bytes);
+    const bool taken = WriteSomehow(*life.connection, bytes);
     verdict.Expect(!taken || (open && !life.shut_down), "a Write() after the end is taken");
     if (taken) life.written += bytes;
+  }
+
+  bool WriteSomehow(Connection& connection, const std::string& bytes) {
+    const std::string_view view = bytes;
+    switch (Below(6)) {
+      case 0:
+        return connection.WriteOwned(bytes);
+      case 1:
+        return connection.WriteShared(std::make_shared<const std::string>(bytes));
+      case 2: {
+        const std::size_t cut = view.size() / 3;
+        return connection.Writev({view.substr(0, cut), view.substr(cut)});
+      }
+      case 3: {
+        const std::span<char> room = connection.Reserve(bytes.size() + 1);
+        if (room.empty()) return false;
+        std::copy(bytes.begin(), bytes.end(), room.begin());
+        connection.Commit(bytes.size());
+        return true;
+      }
+      default:
+        return connection.Write(bytes);
+    }
   }
 
   void Consume(Life& life, const Connection* in_data_of) {
@@ -331,6 +362,9 @@ class Session final : public Handler {
     verdict.Expect(connection.IsOpen(), "OnData of one that is closed");
     verdict.Expect(!life.paused, "OnData of one that is paused");
     verdict.Expect(!in.empty(), "OnData of nothing");
+    verdict.Expect(in.size() >= life.need, "OnData with less than was needed");
+    life.need = 0;
+    verdict.Expect(connection.Scanned() <= in.size(), "scanned more than there is");
     verdict.Expect(connection.Input() == in, "Input() is not what OnData was given");
     verdict.Expect(life.socket.arrived.compare(life.consumed, in.size(), in) == 0,
                    "OnData is not what arrived");

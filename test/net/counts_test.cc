@@ -264,6 +264,22 @@ TEST_CASE("a post costs no heap allocation", "[net][counts]") {
 }
 
 // A client that connects, asks, reads the reply and resets: so that no TIME_WAIT is left.
+TEST_CASE("after a burst of posts most of its memory goes back to the heap", "[net][counts]") {
+  constexpr int kBurst = 50'000;
+  RealLoop<Handler> it;
+  int runs = 0;
+  const auto burst = [&] {
+    const int done = runs + kBurst;
+    for (int i = 0; i < kBurst; ++i) it.loop.Post([&] { ++runs; });
+    while (runs < done) it.Turn();
+  };
+  burst();
+  const std::size_t before = Allocations();
+  burst();
+  CHECK(runs == 2 * kBurst);
+  CHECK(Allocations() - before > kBurst / 2);
+}
+
 TEST_CASE("a short connection costs at most 6.6 system calls and no heap allocation",
           "[net][counts]") {
   RealLoop<Echo> it;

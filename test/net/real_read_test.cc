@@ -363,7 +363,7 @@ TEST_CASE("bytes that OnData leaves stand in front of those that arrive next",
 
 TEST_CASE("a message of many receives is delivered whole, and its memory given back",
           "[net][real][read]") {
-  RealLoop it{{.read_chunk = 1024}};
+  RealLoop it{{.read_chunk = 1024, .max_input = std::size_t{4} << 20}};
   const std::string message = Bytes(std::size_t{3} << 20);
   it.handler.on_data = [&](Connection&, std::string_view in) {
     if (in.size() < message.size()) return std::size_t{0};

@@ -334,6 +334,30 @@ TEST_CASE("a drain delivers what ResumeRead has made due", "[net][stop]") {
   CHECK(it.handler.reason == CloseReason::kShutdown);
 }
 
+TEST_CASE("a drain waits for a paused connection that holds unread input, and delivers it",
+          "[net][stop]") {
+  OneConnection it;
+  it.handler.on_data = [&](Connection& connection, std::string_view in) {
+    if (in == "request") {
+      connection.PauseRead();  // busy with something else
+      return std::size_t{0};
+    }
+    return in.size();
+  };
+  it.wire.WillReceive("request");
+  it.RaiseEdge();
+  it.loop->Stop();
+  it.RunUntilQuiet();
+  CHECK(it.handler.closes == 0);
+
+  it.handler.on_data = nullptr;
+  it.connection().ResumeRead();
+  it.RunUntilQuiet();
+  CHECK(it.handler.text == "request");
+  CHECK(it.handler.closes == 1);
+  CHECK(it.handler.reason == CloseReason::kShutdown);
+}
+
 TEST_CASE("a drain waits for a paused connection until the grace is over", "[net][stop]") {
   OneConnection it;
   it.wire.WillReceive("abc");

@@ -16,6 +16,7 @@ FLOORS = ["base", "data", "os", "loop", "net", "server"]
 
 PUBLIC_HEADERS = {  # they are flat: this is the floor of each
     "address.h": "os",
+    "callbacks.h": "net",
     "clock.h": "base",
     "connection.h": "net",
     "connection_ref.h": "net",
@@ -26,6 +27,7 @@ PUBLIC_HEADERS = {  # they are flat: this is the floor of each
     "log.h": "base",
     "options.h": "base",
     "serve.h": "server",
+    "session.h": "net",
     "stats.h": "loop",
     "version.h": "base",
     "weir.h": "server",

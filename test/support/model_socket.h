@@ -103,13 +103,18 @@ class ModelSocket final : public Wire {
     end_was_read = true;
     return Transfer(0);
   }
-  Transfer Send(int, std::string_view first, std::string_view second) override {
+  Transfer Send(int, std::string_view bytes) override {
     if (error != 0) return Transfer(-BrokenPipe());
-    const std::size_t count = std::min(room, first.size() + second.size());
-    no_space = count < first.size() + second.size();
+    const std::size_t count = std::min(room, bytes.size());
+    no_space = count < bytes.size();
     room -= count;
-    sent += (std::string(first) += second).substr(0, count);
+    sent += bytes.substr(0, count);
     return Transfer(count == 0 ? -EAGAIN : static_cast<std::ptrdiff_t>(count));
+  }
+  Transfer SendPieces(int fd, std::span<const std::string_view> pieces) override {
+    std::string all;
+    for (const std::string_view piece : pieces) all += piece;
+    return Send(fd, all);
   }
   int ShutdownWrite(int) override {
     if (error != 0) return -ENOTCONN;

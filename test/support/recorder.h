@@ -18,6 +18,7 @@ class Recorder : public Handler {
   std::string text;
   int opens = 0;
   int ends = 0;
+  int drains = 0;
   int closes = 0;
   int batches = 0;
   CloseReason reason = CloseReason::kLocal;
@@ -30,6 +31,7 @@ class Recorder : public Handler {
   std::function<void(Connection&)> on_open;
   std::function<std::size_t(Connection&, std::string_view)> on_data;
   std::function<void(Connection&)> on_end;
+  std::function<void(Connection&)> on_drain;
   std::function<void(Connection&)> on_close;
   std::function<void(EventLoop&)> on_batch_end;
   std::function<void(EventLoop&)> on_stop;
@@ -63,6 +65,11 @@ class Recorder : public Handler {
     } else {
       connection.Close();
     }
+  }
+  void OnDrain(Connection& connection) override {
+    calls.emplace_back("drain");
+    ++drains;
+    if (on_drain) on_drain(connection);
   }
   void OnClose(Connection& connection, CloseReason why, std::error_code error) override {
     calls.emplace_back("close");

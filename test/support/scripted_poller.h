@@ -44,6 +44,8 @@ class ScriptedPoller final : public Poller {
     return static_cast<int>(count);
   }
 
+  [[nodiscard]] int fd() const noexcept override { return -1; }
+
   std::vector<std::string> log;  // "add 1000 read", "mod 1000 read+write"
   std::vector<Token> tokens;     // of each Add
   std::vector<int> timeouts;     // of each Wait, in milliseconds; -1 is for ever

@@ -77,9 +77,9 @@ class ScriptedWire final : public Wire {
     return Logged("receive", result, room.size());
   }
 
-  Transfer Send(int, std::string_view first, std::string_view second) override {
+  Transfer Send(int, std::string_view bytes) override {
     ++sends;
-    const std::size_t offered = first.size() + second.size();
+    const std::size_t offered = bytes.size();
     std::ptrdiff_t takes = std::numeric_limits<std::ptrdiff_t>::max();
     if (!takes_.empty()) {
       takes = takes_.front();
@@ -88,8 +88,15 @@ class ScriptedWire final : public Wire {
     if (takes == 0) return Logged("send", -EAGAIN, offered);
     if (takes < 0) return Logged("send", takes, offered);
     const std::size_t count = std::min(offered, static_cast<std::size_t>(takes));
-    sent += (std::string(first) += second).substr(0, count);
+    sent += bytes.substr(0, count);
     return Logged("send", static_cast<std::ptrdiff_t>(count), offered);
+  }
+
+  // Logged as the one send that it is.
+  Transfer SendPieces(int fd, std::span<const std::string_view> pieces) override {
+    std::string all;
+    for (const std::string_view piece : pieces) all += piece;
+    return Send(fd, all);
   }
 
   int ShutdownWrite(int) override {

@@ -1,0 +1,81 @@
+// How a loop stops.
+//
+// Stop() stores the grace and wakes the loop; all else happens on the loop's thread:
+//
+//     kRunning --> kAccepting   listeners take what is queued, to EAGAIN, and close
+//              --> kDraining    OnStop, whose default is DrainAll(); connections finish
+//              --> ended        when none is left; kAborted: what is left when the grace is over is
+//                               reset
+
+#include <algorithm>
+#include <vector>
+
+#include "net/event_loop_impl.h"
+
+namespace weir {
+
+void EventLoop::Impl::Stop(Duration grace) noexcept {
+  CheckProcess();
+  std::int64_t wanted = kNoStop;
+  const std::int64_t asked =
+      grace == Duration::max() ? kDefaultGrace : std::max<std::int64_t>(grace.count(), 0);
+  // seq_cst: stands before the wake-up, which ends the sleep that may be about to begin.
+  if (!stop_wanted_.compare_exchange_strong(wanted, asked)) stop_wanted_.store(0);
+  sys::Yield(sys::Point::kStopStored);
+  core_.engine.mailbox().Wake();
+}
+
+void EventLoop::Impl::AdvanceStop() {
+  const std::int64_t wanted = stop_wanted_.load();
+  if (stage_ == Stage::kRunning) {
+    BeginStop(wanted == kDefaultGrace ? core_.options.drain : Duration(wanted));
+  }
+  if (wanted == 0 && stage_ != Stage::kAborted) AbortAll();
+  if (stage_ == Stage::kAccepting && std::none_of(acceptors_.begin(), acceptors_.end(),
+                                                  [](const auto& a) { return a->IsOpen(); })) {
+    stage_ = Stage::kDraining;
+    TellStop();
+  }
+}
+
+void EventLoop::Impl::BeginStop(Duration grace) {
+  stage_ = Stage::kAccepting;
+  core_.engine.ArmTimer(grace, grace_token_);
+  for (const auto& acceptor : acceptors_) acceptor->Stop();
+}
+
+void EventLoop::Impl::TellStop() {
+  const std::vector<Handler*> handlers = ListenHandlers();
+  for (Handler* const handler : handlers) {
+    core_.NoteCalled(*handler);
+    Guarded("OnStop", [&] { handler->OnStop(core_.loop); });
+  }
+  if (handlers.empty()) DrainAll();
+}
+
+void EventLoop::Impl::DrainAll() {
+  CheckThread();
+  core_.drain_left.resize(core_.table.slots());
+  core_.table.ForEach([](ConnectionImpl& connection) { connection.Drain(); });
+}
+
+void EventLoop::Impl::AbortAll() {
+  if (stage_ < Stage::kDraining) TellStop();
+  stage_ = Stage::kAborted;
+  for (const auto& acceptor : acceptors_) acceptor->Close(/*unlink_path=*/true);
+  core_.table.ForEach([](ConnectionImpl& connection) { connection.Abort(CloseReason::kShutdown); });
+}
+
+// Mail does not count: a task that posts itself again would keep the loop for ever.
+bool EventLoop::Impl::HasEnded() const noexcept {
+  return stage_ >= Stage::kDraining && core_.table.live() == 0 && !core_.engine.work().Any();
+}
+
+void EventLoop::Impl::Finish() {
+  finished_ = true;
+  core_.engine.mailbox().Close();
+}
+
+bool EventLoop::Impl::IsStopped() const noexcept { return finished_; }
+
+}  // namespace weir
