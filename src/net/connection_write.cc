@@ -41,6 +41,7 @@ bool ConnectionImpl::MayStage() const noexcept {
 
 bool ConnectionImpl::Write(std::string_view bytes) {
   if (!MayWrite()) return false;
+  if (bytes.empty()) return true;
   Staging& staging = loop_->staging;
   if (MayStage() && staging.Takes(bytes.size())) [[likely]] {
     staging.Append(bytes);
