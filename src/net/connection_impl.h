@@ -98,7 +98,6 @@ class alignas(64) ConnectionImpl final : public Connection {
 
   [[nodiscard]] State state() const noexcept { return state_; }
   [[nodiscard]] int fd() const noexcept { return fd_; }
-  [[nodiscard]] Handler& handler() const noexcept { return *handler_; }
   [[nodiscard]] LoopCore& loop() const noexcept { return *loop_; }
   [[nodiscard]] Wire& wire() const noexcept;
   [[nodiscard]] ConnRef Ref() const noexcept;
