@@ -64,7 +64,6 @@ void ConnectionImpl::Close(CloseReason reason) {
   reason_ = reason;
   Clear(kPaused | kRedeliver | kDraining | kDrainDue);
   Set(kFinWanted);
-  StartLinger();
   if (Has(kSendFailed)) return Fail(Error());
   if (!IsInCallback()) Settle();  // else AfterCallback() does, when what is staged has left
   // What is unread is discarded, so that the peer is not stuck sending: and no edge repeats it.
@@ -79,7 +78,12 @@ void ConnectionImpl::Abort(CloseReason reason) {
 
 // Everything queued is with the kernel: what was waiting for that comes now.
 void ConnectionImpl::Settle() {
-  if (!Has(kFinWanted) || Pending() != 0) return;
+  if (!Has(kFinWanted)) return;
+  if (Pending() != 0) {
+    // From here on the peer has to take something now and then.
+    if (state_ == State::kClosing && loop_->Cold(*this).timer == 0) StartLinger();
+    return;
+  }
   if (state_ == State::kDead || Has(kSendFailed)) return;  // it ends otherwise: by RST, or an error
   if (state_ == State::kClosing && Has(kEnded)) return Die(reason_, 0);  // close() sends the FIN
   if (!Has(kFinSent)) {

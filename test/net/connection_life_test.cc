@@ -577,3 +577,14 @@ TEST_CASE("a connection knows what came and went", "[net][life]") {
   CHECK(stats.bytes_in == 5);
   CHECK(stats.bytes_out == 2);
 }
+
+TEST_CASE("a close with nothing to wait for arms no timer", "[net][life]") {
+  OneConnection it;
+  bool armed = true;
+  it.handler.on_close = [&](Connection&) { armed = it.core().engine.HasTimers(); };
+  it.wire.WillReceive("bye").ThenEnd();
+  it.RaiseEdge({.readable = true, .peer_ended = true});
+  it.RunUntilQuiet();
+  CHECK(it.handler.closes == 1);
+  CHECK_FALSE(armed);
+}
