@@ -30,6 +30,7 @@ struct Callbacks {
   UniqueFunction<std::size_t(Connection&, std::string_view)> on_data{};
   UniqueFunction<void(Connection&)> on_end{};
   UniqueFunction<void(Connection&)> on_drain{};
+  UniqueFunction<void(Connection&, TimeoutKind)> on_timeout{};
   UniqueFunction<void(Connection&, CloseReason, std::error_code)> on_close{};
   UniqueFunction<void(EventLoop&)> on_batch_end{};
   UniqueFunction<void(EventLoop&)> on_stop{};
@@ -58,6 +59,10 @@ class CallbackHandler final : public Handler {
   }
   void OnDrain(Connection& connection) override {
     if (callbacks_.on_drain) callbacks_.on_drain(connection);
+  }
+  void OnTimeout(Connection& connection, TimeoutKind kind) override {
+    callbacks_.on_timeout ? callbacks_.on_timeout(connection, kind)
+                          : Handler::OnTimeout(connection, kind);
   }
   void OnClose(Connection& connection, CloseReason reason, std::error_code error) override {
     if (callbacks_.on_close) callbacks_.on_close(connection, reason, error);

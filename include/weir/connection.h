@@ -25,6 +25,7 @@
 #include <utility>
 
 #include "weir/address.h"
+#include "weir/clock.h"
 #include "weir/connection_ref.h"
 #include "weir/options.h"
 
@@ -45,8 +46,8 @@ class Connection {
   // with all else that was written to this connection during it; written from elsewhere (another
   // connection's callback, a posted task), when the turn ends. A large piece with nothing queued
   // before it goes at once, and only what the kernel does not take is kept. Returns false, and
-  // takes nothing, once the connection is closed, its output was shut down, or it has failed:
-  // OnClose() tells why.
+  // takes nothing, once the connection is closed, its output was shut down, or it has failed, also
+  // by this very write, which would pass Options::max_output: OnClose() tells why.
   bool Write(std::string_view bytes);
 
   // The same for several pieces, which are one write.
@@ -77,8 +78,10 @@ class Connection {
 
   // Bytes queued and not yet taken by the kernel.
   [[nodiscard]] std::size_t Pending() const noexcept;
-  // Pending() went above Options::high_water, and OnDrain() has not come since.
+  // Pending() went above the high watermark, and OnDrain() has not come since.
   [[nodiscard]] bool Congested() const noexcept;
+  // Other watermarks than Options::high_water and low_water. REQUIRES: low <= high.
+  void SetWatermarks(std::size_t high, std::size_t low);
 
   // ---- Input
 
@@ -102,7 +105,7 @@ class Connection {
 
   // Stops reading, so that TCP itself slows the sender down, until ResumeRead(). No system call is
   // made; an edge that arrives meanwhile is kept, not lost. The end of the stream waits behind it;
-  // an error (a reset) does not.
+  // an error (a reset) does not. (Options::auto_pause does the same by itself, and undoes it.)
   void PauseRead() noexcept;
   // Reading goes on in the loop's owed list, and OnData comes again with what Input() still holds.
   void ResumeRead();
@@ -123,6 +126,18 @@ class Connection {
   // Another handler from the next callback on: a protocol upgrade. It is borrowed, and gets
   // OnData() for what is unconsumed, but no OnOpen().
   void SetHandler(Handler& handler);
+
+  // ---- Time: O(1), no system call. Each is told once, by Handler::OnTimeout(), never early, and
+  // within some milliseconds unless the loop is busy.
+
+  // When no byte has moved either way for `timeout`; again only after one has. At most 24 days;
+  // more, or zero, is none. Options::idle_timeout is where it starts.
+  void SetIdleTimeout(Duration timeout);
+  // At `deadline`, whatever arrives until then; Clock::time_point() clears it. For a time that is
+  // counted from now, EventLoop::Now() is at hand.
+  void SetReadDeadline(Clock::time_point deadline);
+  // At `deadline`, or as soon after it as output waits for the peer: never while there is none.
+  void SetWriteDeadline(Clock::time_point deadline);
 
   // ---- Facts
 

@@ -11,7 +11,7 @@
 //
 // The order of the calls for one connection:
 //
-//     OnOpen  (OnData | OnDrain)*  (OnEnd OnDrain*)?  OnClose
+//     OnOpen  (OnData | OnDrain | OnTimeout)*  (OnEnd (OnDrain | OnTimeout)*)?  OnClose
 
 #pragma once
 
@@ -29,16 +29,21 @@ class EventLoop;
 
 // Why a connection ended; OnClose's error_code says more where the kernel said something.
 enum class CloseReason : std::uint8_t {
-  kPeerEnd,     // the peer ended its stream, and the connection was closed after it
-  kLocal,       // Close() or Abort()
-  kError,       // the kernel's error: a reset, a broken network, no memory
-  kInputLimit,  // more unconsumed input than Options::max_input
-  kRejected,    // OnData answered kReject
-  kException,   // a callback threw
-  kShutdown,    // the loop was stopped
+  kPeerEnd,      // the peer ended its stream, and the connection was closed after it
+  kLocal,        // Close() or Abort()
+  kError,        // the kernel's error: a reset, a broken network, no memory
+  kTimeout,      // closed inside OnTimeout, or the peer took no output for Options::write_stall
+  kInputLimit,   // more unconsumed input than Options::max_input, or max_buffered
+  kOutputLimit,  // more unsent output than Options::max_output, or max_buffered
+  kRejected,     // OnData answered kReject
+  kException,    // a callback threw
+  kShutdown,     // the loop was stopped
 };
 
 [[nodiscard]] std::string_view ToString(CloseReason reason) noexcept;
+
+// Which time ran out: see Connection::SetIdleTimeout() and the two beside it.
+enum class TimeoutKind : std::uint8_t { kIdle, kRead, kWrite };
 
 // A connection that has just been accepted. `fd` is borrowed: set options on it, never close or
 // keep it.
@@ -77,6 +82,10 @@ class Handler {
 
   // Output fell to low_water after it had passed high_water: once for each crossing.
   virtual void OnDrain(Connection& connection);
+
+  // A time that was set has run out. What it closes has CloseReason::kTimeout. The default is
+  // Close() for kIdle and kRead, and Abort() for kWrite: whoever takes no output takes no FIN.
+  virtual void OnTimeout(Connection& connection, TimeoutKind kind);
 
   // The last call. Fd(), Input() and the context still work in it; the context is destroyed after
   // it. `error` is the kernel's, or empty.

@@ -29,9 +29,10 @@ struct Options {
   // connection owns none.
   std::size_t read_chunk = 256 << 10;
 
-  // Fairness: how much one connection, and the list of those that have more to read, may take of a
+  // Fairness: how much one connection, and the list of those that have more to do, may take of a
   // turn before the loop looks at everybody else again.
   std::size_t read_budget = 256 << 10;
+  std::size_t write_budget = 1 << 20;
   std::size_t turn_budget = 1 << 20;
   int accepts_per_turn = 64;
   int mail_per_turn = 256;
@@ -40,14 +41,32 @@ struct Options {
   std::size_t max_input = 1 << 20;
 
   // Output. Above high_water a connection is Congested(); OnDrain() comes when it is down to
-  // low_water.
+  // low_water. With auto_pause the loop does not read a congested connection meanwhile, so that a
+  // peer which sends and does not read is slowed down by TCP itself.
   std::size_t high_water = 256 << 10;
   std::size_t low_water = 64 << 10;
+  bool auto_pause = true;
+  // A write that would leave more than this unsent is refused, and the connection is reset
+  // (kOutputLimit): its stream would have a hole. The first piece on an empty queue is taken whole.
+  std::size_t max_output = 64 << 20;
   Flush flush = Flush::kCallback;
+
+  // What the buffers of all connections of the loop may hold together; 0 stands for a quarter of
+  // the memory that this process may use (cgroup, or the machine). Above it nothing is read for
+  // those that hold a buffer, accepting pauses, and the largest holders are reset.
+  std::size_t max_buffered = 0;
+
+  // Connections at one time, those that linger included; a client beyond it is accepted and closed
+  // (Stats::refused). 0: as many as descriptors allow.
+  std::size_t max_connections = 0;
 
   // Posts that may wait for the loop at one time; Post() returns false beyond it.
   std::size_t max_mail = 1 << 20;
 
+  // Where Connection::SetIdleTimeout() starts; zero: none.
+  Duration idle_timeout{};
+  // A peer that takes nothing of what is queued for so long is reset (kTimeout); zero: never.
+  Duration write_stall = std::chrono::seconds(60);
   // How long Close() waits: for the peer to take another byte of what is queued, and then for its
   // end.
   Duration close_linger = std::chrono::seconds(5);

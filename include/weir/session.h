@@ -15,6 +15,7 @@
 //     std::size_t OnData(Connection&, std::string_view)
 //     void OnEnd(Connection&)
 //     void OnDrain(Connection&)
+//     void OnTimeout(Connection&, TimeoutKind)
 //     void OnClose(Connection&, CloseReason, std::error_code)
 //
 // that it needs; OnData it must have. What it lacks does what Handler does.
@@ -69,6 +70,14 @@ class SessionHandler : public Handler {
   void OnDrain(Connection& connection) override {
     if constexpr (requires(T & session) { session.OnDrain(connection); }) {
       connection.Get<T>().OnDrain(connection);
+    }
+  }
+
+  void OnTimeout(Connection& connection, TimeoutKind kind) override {
+    if constexpr (requires(T & session) { session.OnTimeout(connection, kind); }) {
+      connection.Get<T>().OnTimeout(connection, kind);
+    } else {
+      Handler::OnTimeout(connection, kind);
     }
   }
 

@@ -13,10 +13,11 @@ struct Stats {
   // Now
   std::uint64_t connections = 0;  // from OnOpen to OnClose
   std::uint64_t lingering = 0;    // closed, waiting for the peer's end
+  std::uint64_t buffered = 0;     // bytes of memory that their buffers hold
 
   // So far
   std::uint64_t accepted = 0;
-  std::uint64_t refused = 0;  // by OnAccept
+  std::uint64_t refused = 0;  // by OnAccept, or beyond Options::max_connections
   std::uint64_t closed = 0;   // OnClose has come
   std::uint64_t accept_errors = 0;
   std::uint64_t turns = 0;
@@ -28,6 +29,9 @@ struct Stats {
   std::uint64_t bytes_in = 0;
   std::uint64_t bytes_out = 0;
   std::uint64_t owed = 0;        // visits from the owed list
+  std::uint64_t paused = 0;      // times that a connection was not read because it was congested
+  std::uint64_t timeouts = 0;    // OnTimeout calls, and peers that stalled
+  std::uint64_t shed = 0;        // connections reset because of Options::max_buffered
   std::uint64_t mail = 0;        // posted tasks run
   std::uint64_t wakeups = 0;     // sleeps ended by a post: one eventfd write each
   std::uint64_t exceptions = 0;  // out of callbacks and tasks

@@ -10,10 +10,22 @@
 #include "data/ring_buffer.h"
 
 namespace weir {
+namespace {
+
+std::size_t HeldBy(const std::string& bytes) noexcept { return bytes.capacity(); }
+
+// Its holders share the cost, so that one string for a thousand connections does not count for a
+// thousand. (Whoever came earlier counts more: the sum is a little too high, never too low.)
+std::size_t HeldBy(const OutputQueue::Shared& bytes) noexcept {
+  return bytes->capacity() / static_cast<std::size_t>(std::max(bytes.use_count(), 1L));
+}
+
+}  // namespace
 
 struct OutputQueue::Piece {
   std::size_t ring_before;  // ring bytes between the piece before it (or the front) and this one
   std::size_t from;         // what of it has left, or was never to be sent
+  std::size_t held;         // what it counts for in OutputPools::held
   std::variant<std::string, Shared> bytes;
 
   [[nodiscard]] std::string_view View() const noexcept {
@@ -43,11 +55,21 @@ OutputQueue::Body& OutputQueue::Make(OutputPools pools) {
 
 void OutputQueue::Drop(OutputPools pools) noexcept {
   body_->ring.Clear(pools.buffers);
+  for (std::size_t i = body_->first; i < body_->pieces.size(); ++i) {
+    pools.held -= body_->pieces[i].held;
+  }
   body_->~Body();
   pools.objects.Free(std::exchange(body_, nullptr), sizeof(Body), alignof(Body));
 }
 
 std::size_t OutputQueue::size() const noexcept { return body_ == nullptr ? 0 : body_->size; }
+
+std::size_t OutputQueue::held() const noexcept {
+  if (body_ == nullptr) return 0;
+  std::size_t sum = body_->ring.capacity();
+  for (std::size_t i = body_->first; i < body_->pieces.size(); ++i) sum += body_->pieces[i].held;
+  return sum;
+}
 
 void OutputQueue::Append(OutputPools pools, std::string_view bytes) {
   if (bytes.empty()) return;
@@ -67,13 +89,15 @@ template <class Bytes>
 void OutputQueue::AppendPiece(OutputPools pools, Bytes bytes, std::size_t from) {
   const bool was_empty = empty();
   Body& body = Make(pools);
+  const std::size_t held = HeldBy(bytes);
   try {
     body.pieces.push_back(
-        {.ring_before = body.ring_behind, .from = from, .bytes = std::move(bytes)});
+        {.ring_before = body.ring_behind, .from = from, .held = held, .bytes = std::move(bytes)});
   } catch (...) {
     if (was_empty) Drop(pools);
     throw;
   }
+  pools.held += held;
   body.ring_behind = 0;
   body.size += body.pieces.back().View().size();
 }
@@ -133,6 +157,7 @@ void OutputQueue::Consume(OutputPools pools, std::size_t count) noexcept {
     count -= from_piece;
     if (!piece.View().empty()) continue;
     piece.bytes = std::string();  // given back now: it may be large, or others may wait for its end
+    pools.held -= piece.held;
     ++body.first;
     // Forget the pieces that have left, seldom enough to cost each of them one move.
     if (body.first * 2 >= body.pieces.size()) {

@@ -28,10 +28,11 @@
 
 namespace weir {
 
-// Where its memory comes from.
+// Where its memory comes from, and where it is counted.
 struct OutputPools {
   BufferPool& buffers;
   ContextPool& objects;
+  std::size_t& held;  // bytes of the strings that all queues hold; of a shared one, a share
 };
 
 class OutputQueue {
@@ -57,6 +58,8 @@ class OutputQueue {
 
   [[nodiscard]] bool empty() const noexcept { return body_ == nullptr; }
   [[nodiscard]] std::size_t size() const noexcept;
+  // Bytes of memory: the ring's block, and the strings (see OutputPools::held).
+  [[nodiscard]] std::size_t held() const noexcept;
 
  private:
   struct Piece;

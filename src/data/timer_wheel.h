@@ -39,8 +39,11 @@ class TimerWheel {
   [[nodiscard]] static std::uint32_t SlotOf(TimerId id) noexcept {
     return static_cast<std::uint32_t>(id);
   }
-  // REQUIRES: the slot's timer is armed.
+  // Both: REQUIRES: the slot's timer is armed.
   [[nodiscard]] TimerId IdAt(std::uint32_t slot) const noexcept;
+  [[nodiscard]] std::uint64_t ExpiryAt(std::uint32_t slot) const noexcept {
+    return timers_[slot].expiry;
+  }
 
   // Calls fire(payload) for each timer whose tick has come, the earliest first, and those of one
   // tick in the order of arming. `fire` may arm and cancel, also what is due in this very call;

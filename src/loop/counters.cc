@@ -5,6 +5,7 @@ namespace weir {
 Stats Counters::Read(std::uint64_t wakeups) const noexcept {
   return {.connections = connections.Get(),
           .lingering = lingering.Get(),
+          .buffered = buffered.Get(),
           .accepted = accepted.Get(),
           .refused = refused.Get(),
           .closed = closed.Get(),
@@ -18,6 +19,9 @@ Stats Counters::Read(std::uint64_t wakeups) const noexcept {
           .bytes_in = bytes_in.Get(),
           .bytes_out = bytes_out.Get(),
           .owed = owed.Get(),
+          .paused = paused.Get(),
+          .timeouts = timeouts.Get(),
+          .shed = shed.Get(),
           .mail = mail.Get(),
           .wakeups = wakeups,
           .exceptions = exceptions.Get()};

@@ -21,6 +21,7 @@ class Counter {
   void Subtract(std::uint64_t n) noexcept {
     value_.store(value_.load(std::memory_order_relaxed) - n, std::memory_order_relaxed);
   }
+  void Set(std::uint64_t n) noexcept { value_.store(n, std::memory_order_relaxed); }
   [[nodiscard]] std::uint64_t Get() const noexcept {
     return value_.load(std::memory_order_relaxed);
   }
@@ -30,11 +31,11 @@ class Counter {
 };
 
 struct Counters {
-  Counter connections, lingering;
+  Counter connections, lingering, buffered;
   Counter accepted, refused, closed, accept_errors;
   Counter turns, events, stale_events;
   Counter receives, sends, would_block, bytes_in, bytes_out;
-  Counter owed, mail, exceptions;
+  Counter owed, paused, timeouts, shed, mail, exceptions;
 
   // `wakeups` is the mailbox's: posters count it.
   [[nodiscard]] Stats Read(std::uint64_t wakeups) const noexcept;

@@ -84,13 +84,16 @@ Clock::time_point Engine::DeadlineIn(Duration delay) noexcept {
   return sys::Now() + std::clamp(delay, Duration::zero(), kLongestTimer);
 }
 
-TimerId Engine::ArmTimerAt(Clock::time_point deadline, Token payload) {
+std::uint64_t Engine::TickOf(Clock::time_point deadline) const noexcept {
   // Rounded up, so that it is never early; but one that has passed is due now, not in a tick.
   const bool due = deadline <= sys::Now();
   const auto tick = due ? std::chrono::floor<milliseconds>(deadline - start_)
                         : std::chrono::ceil<milliseconds>(deadline - start_);
-  const auto expiry = std::max<milliseconds>(tick, milliseconds::zero());
-  return wheel_.Arm(static_cast<std::uint64_t>(expiry.count()), payload.Packed());
+  return static_cast<std::uint64_t>(std::max<milliseconds>(tick, milliseconds::zero()).count());
+}
+
+TimerId Engine::ArmTimerAt(Clock::time_point deadline, Token payload) {
+  return wheel_.Arm(TickOf(deadline), payload.Packed());
 }
 
 Token Engine::AddSource(EventSource& source, int fd, Interest interest) {

@@ -97,10 +97,16 @@ class Engine {
   TimerId ArmTimerAt(Clock::time_point deadline, Token payload);
   void CancelTimer(TimerId timer) noexcept { wheel_.Cancel(timer); }
 
-  // The same in half the space, for an owner that always cancels it or hears that it fired: the
+  // The first tick at which `deadline` has passed.
+  [[nodiscard]] std::uint64_t TickOf(Clock::time_point deadline) const noexcept;
+
+  // A timer in half the space, for an owner that always cancels it or hears that it fired: the
   // timer's slot and 1, or 0 for none.
-  std::uint32_t ArmOwned(Duration from_now, Token payload) {
-    return TimerWheel::SlotOf(ArmTimer(from_now, payload)) + 1;
+  std::uint32_t ArmOwned(std::uint64_t tick, Token payload) {
+    return TimerWheel::SlotOf(wheel_.Arm(tick, payload.Packed())) + 1;
+  }
+  [[nodiscard]] std::uint64_t ExpiryOfOwned(std::uint32_t timer) const noexcept {
+    return wheel_.ExpiryAt(timer - 1);
   }
   void CancelOwned(std::uint32_t timer) noexcept { wheel_.Cancel(wheel_.IdAt(timer - 1)); }
 

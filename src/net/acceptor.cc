@@ -66,6 +66,10 @@ void Acceptor::Close(bool unlink_path) noexcept {
 void Acceptor::Stop() {
   if (!IsOpen() || stopping_) return;
   stopping_ = true;
+  if (const int result = socket_.RefuseNew(); result < 0) {
+    log::Warning("listener {}: clients that come while it closes may be reset: {}", socket_.url(),
+                 std::error_code(-result, std::system_category()).message());
+  }
   Owe();
 }
 
@@ -91,15 +95,15 @@ void Acceptor::OnTimer() {
 
 void Acceptor::AcceptSome() {
   if (!IsOpen()) return;
+  waits_ = false;
+  if (core_.IsFull()) return Wait();
   for (int budget = core_.options.accepts_per_turn; budget > 0; --budget) {
     switch (AcceptOne()) {
       case Outcome::kTaken:
       case Outcome::kNext:
         continue;
       case Outcome::kStarved:
-        // When stopping, only the drain may free descriptors, and it waits for this listener.
-        if (stopping_ && retry_ == kLastRetry) Close(/*unlink_path=*/true);
-        return;
+        return Wait();
       case Outcome::kDrained:
         if (stopping_) Close(/*unlink_path=*/true);
         return;
@@ -115,7 +119,9 @@ Acceptor::Outcome Acceptor::AcceptOne() {
   if (fd < 0) return OnAcceptError(-fd);
   retry_ = {};
   const Address peer = Address::FromRaw(&storage, size);
-  if (HandlerTakes(fd, peer)) {
+  const std::size_t most = core_.options.max_connections;
+  const bool has_room = most == 0 || core_.table.live() < most;
+  if (has_room && HandlerTakes(fd, peer)) {
     OpenConnection(fd, peer);
   } else {
     core_.engine.counters().refused.Add(1);
@@ -144,9 +150,12 @@ void Acceptor::Starve(int error) {
   retry_ = std::clamp(retry_ * 2, kFirstRetry, kLastRetry);
   core_.engine.CancelTimer(retry_timer_);
   retry_timer_ = core_.engine.ArmTimer(retry_, token_);
-  if (std::find(core_.starved.begin(), core_.starved.end(), token_) == core_.starved.end()) {
-    core_.starved.push_back(token_);
-  }
+}
+
+void Acceptor::Wait() {
+  waits_ = true;
+  std::vector<Token>& waiting = core_.waiting_acceptors;
+  if (std::find(waiting.begin(), waiting.end(), token_) == waiting.end()) waiting.push_back(token_);
 }
 
 bool Acceptor::HandlerTakes(int fd, const Address& peer) {
@@ -177,6 +186,7 @@ void Acceptor::OpenConnection(int fd, const Address& peer) {
                            .handler = &handler_,
                            .listener = number_,
                            .peer = PeerAddress(peer)});
+  if (core_.draining) connection->Drain();
 }
 
 }  // namespace weir

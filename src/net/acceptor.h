@@ -24,12 +24,14 @@ class Acceptor final : public EventSource {
   Acceptor& operator=(const Acceptor&) = delete;
   ~Acceptor();
 
-  // Takes what is queued, in the owed list, then closes.
+  // Lets nobody else into the queue, takes what is in it, in the owed list, then closes.
   void Stop();
   // Closes now; `unlink_path` is false in a forked child.
   void Close(bool unlink_path) noexcept;
 
   [[nodiscard]] bool IsOpen() const noexcept { return socket_.fd() >= 0; }
+  // Clients wait in the queue because there are no descriptors, or no memory, for them.
+  [[nodiscard]] bool IsWaiting() const noexcept { return waits_; }
   [[nodiscard]] const Address& address() const noexcept { return address_; }
   [[nodiscard]] Handler& handler() const noexcept { return handler_; }
 
@@ -46,6 +48,7 @@ class Acceptor final : public EventSource {
   void OpenConnection(int fd, const Address& peer);
   [[nodiscard]] bool HandlerTakes(int fd, const Address& peer);
   void Starve(int error);
+  void Wait();
   void Owe();
 
   LoopCore& core_;
@@ -56,6 +59,7 @@ class Acceptor final : public EventSource {
   Token token_;
   bool owed_ = false;
   bool stopping_ = false;
+  bool waits_ = false;
 
   // While there are no descriptors: when to look again, should no close of ours come first.
   std::chrono::milliseconds retry_{0};

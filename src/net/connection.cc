@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "net/connection_callback.h"
@@ -32,7 +33,6 @@ void ConnectionImpl::Open(LoopCore& loop, const Socket& socket) {
   reason_ = CloseReason::kLocal;
   need_ = 0;
   seen_ = 0;
-  last_progress_tick_ = 0;
   ConnectionCold& cold = loop.Cold(*this);
   cold = ConnectionCold{};
   cold.peer = socket.peer;
@@ -42,8 +42,9 @@ void ConnectionImpl::Open(LoopCore& loop, const Socket& socket) {
   flags_ = kReadable;
   if (loop.options.flush == Flush::kBatch) Set(kBatch);
   loop.engine.counters().connections.Add(1);
+  if (loop.options.idle_timeout > Duration::zero()) SetIdleTimeout(loop.options.idle_timeout);
 
-  InCallback([&] { handler_->OnOpen(*this); });
+  if (state_ == State::kOpen) InCallback([&] { handler_->OnOpen(*this); });
   if (state_ != State::kDead) Owe();
 }
 
@@ -62,12 +63,23 @@ void ConnectionImpl::Close(CloseReason reason) {
   if (state_ != State::kOpen) return;
   state_ = State::kClosing;
   reason_ = reason;
-  Clear(kPaused | kRedeliver | kDraining | kDrainDue);
+  Clear(kPaused | kAutoPaused | kRedeliver | kDraining | kDrainDue);
   Set(kFinWanted);
   if (Has(kSendFailed)) return Fail(Error());
   if (!IsInCallback()) Settle();  // else AfterCallback() does, when what is staged has left
   // What is unread is discarded, so that the peer is not stuck sending: and no edge repeats it.
   if ((state_ == State::kClosing || state_ == State::kLingering) && Has(kReadable)) Owe();
+}
+
+// What a handler closes because time ran out says so.
+
+void ConnectionImpl::CloseLocally() {
+  if (loop_->telling_timeout == this) return Close(CloseReason::kTimeout);
+  Close(Has(kEnded) ? CloseReason::kPeerEnd : CloseReason::kLocal);
+}
+
+void ConnectionImpl::AbortLocally() {
+  Abort(loop_->telling_timeout == this ? CloseReason::kTimeout : CloseReason::kLocal);
 }
 
 void ConnectionImpl::Abort(CloseReason reason) {
@@ -81,7 +93,7 @@ void ConnectionImpl::Settle() {
   if (!Has(kFinWanted)) return;
   if (Pending() != 0) {
     // From here on the peer has to take something now and then.
-    if (state_ == State::kClosing && loop_->Cold(*this).timer == 0) StartLinger();
+    if (state_ == State::kClosing && !(Has(kExtended) && Extension().lingers)) StartLinger();
     return;
   }
   if (state_ == State::kDead || Has(kSendFailed)) return;  // it ends otherwise: by RST, or an error
@@ -111,52 +123,25 @@ void ConnectionImpl::Die(CloseReason reason, int error) {
   EnterRetire();
 }
 
-// ---- Time: how long a closed connection may take
-
-void ConnectionImpl::StartLinger() {
-  Engine& engine = loop_->engine;
-  ConnectionCold& cold = loop_->Cold(*this);
-  NoteProgress();
-  if (cold.timer != 0) engine.CancelOwned(cold.timer);
-  cold.timer = engine.ArmOwned(loop_->options.close_linger, token);
-}
-
-void ConnectionImpl::NoteProgress() noexcept {
-  last_progress_tick_ = static_cast<std::uint32_t>(loop_->engine.NowTick());
-}
-
-void ConnectionImpl::OnTimer() {
-  Engine& engine = loop_->engine;
-  ConnectionCold& cold = loop_->Cold(*this);
-  cold.timer = 0;
-  if (state_ == State::kClosing) {
-    // Progress stores a tick and touches no timer: so the timer asks.
-    const auto now = static_cast<std::uint32_t>(engine.NowTick());
-    const std::chrono::milliseconds idle{now - last_progress_tick_};
-    if (idle < loop_->options.close_linger) {
-      cold.timer = engine.ArmOwned(loop_->options.close_linger - idle, token);
-      return;
-    }
-    Set(kReset);
-    return Die(reason_, ETIMEDOUT);
-  }
-  if (state_ == State::kLingering) Die(reason_, 0);
-}
-
 // ---- Drain
 
 void ConnectionImpl::Drain() {
   if (state_ != State::kOpen || Has(kDraining)) return;
   const std::size_t arrived = wire().Unread(fd_);
-  const bool is_held = Has(kPaused) && !inbound_.empty();
+  const bool is_held = Has(kPaused | kAutoPaused) && !inbound_.empty();
   const bool has_input = arrived != 0 || Has(kRedeliver) || is_held;
   if (Has(kEnded) || !has_input) return Close(CloseReason::kShutdown);
-  // A paused connection is the program's to finish: it drains when it resumes, or ends with the
-  // grace.
-  Set(kDraining | kReadable);
   constexpr std::size_t kMost = UINT32_MAX;
-  loop_->drain_left[token.slot] = static_cast<std::uint32_t>(std::min(arrived, kMost));
-  if (!Has(kPaused)) Owe();
+  const auto left = static_cast<std::uint32_t>(std::min(arrived, kMost));
+  try {
+    Extend().drain_left = left;
+  } catch (const std::bad_alloc&) {
+    return Fail(ENOMEM);
+  }
+  // A paused connection is the program's to finish: it drains when it resumes, or ends with the
+  // grace. One that is congested drains when its peer has taken what waits.
+  Set(kDraining | kReadable);
+  if (!Has(kPaused | kAutoPaused)) Owe();
 }
 
 // ---- Another handler
@@ -199,8 +184,7 @@ void ConnectionImpl::Retire() {
 }
 
 void ConnectionImpl::Release() noexcept {
-  ConnectionCold& cold = loop_->Cold(*this);
-  if (cold.timer != 0) loop_->engine.CancelOwned(std::exchange(cold.timer, 0));
+  if (Has(kExtended)) DropExtension();
   // No EPOLL_CTL_DEL: close() does it. Should a dup of the descriptor live on somewhere, its events
   // carry this generation, and find nobody.
   if (Has(kReset)) {
@@ -211,7 +195,7 @@ void ConnectionImpl::Release() noexcept {
   fd_ = -1;
   state_ = State::kFree;
   loop_->table.Free(*this);
-  loop_->OnDescriptorFreed();
+  loop_->RetryAccepts();
 }
 
 void ConnectionImpl::Discard(bool reset) noexcept {

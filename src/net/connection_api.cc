@@ -33,6 +33,9 @@ void Connection::SetFlush(Flush flush) { Impl(*this).SetFlush(flush); }
 void Connection::FlushNow() { Impl(*this).FlushNow(); }
 std::size_t Connection::Pending() const noexcept { return Impl(*this).Pending(); }
 bool Connection::Congested() const noexcept { return Impl(*this).Congested(); }
+void Connection::SetWatermarks(std::size_t high, std::size_t low) {
+  Impl(*this).SetWatermarks(high, low);
+}
 
 std::string_view Connection::Input() const noexcept { return Impl(*this).Input(); }
 std::size_t Connection::Scanned() const noexcept { return Impl(*this).Scanned(); }
@@ -42,8 +45,16 @@ void Connection::PauseRead() noexcept { Impl(*this).PauseRead(); }
 void Connection::ResumeRead() { Impl(*this).ResumeRead(); }
 
 void Connection::Close() { Impl(*this).CloseLocally(); }
-void Connection::Abort() { Impl(*this).Abort(CloseReason::kLocal); }
+void Connection::Abort() { Impl(*this).AbortLocally(); }
 void Connection::ShutdownWrite() { Impl(*this).ShutdownWrite(); }
+
+void Connection::SetIdleTimeout(Duration timeout) { Impl(*this).SetIdleTimeout(timeout); }
+void Connection::SetReadDeadline(Clock::time_point deadline) {
+  Impl(*this).SetReadDeadline(deadline);
+}
+void Connection::SetWriteDeadline(Clock::time_point deadline) {
+  Impl(*this).SetWriteDeadline(deadline);
+}
 
 void Connection::SetHandler(Handler& handler) { Impl(*this).SetHandler(handler); }
 

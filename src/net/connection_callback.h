@@ -25,10 +25,11 @@ inline void ConnectionImpl::InCallback(Body&& body) {
 }
 
 // What cannot wait for an edge: the loop comes back after the others had their turn.
-inline void ConnectionImpl::Owe() {
+inline void ConnectionImpl::Owe() { Owe(loop_->visiting == this ? loop_->visit_spent : 0); }
+
+inline void ConnectionImpl::Owe(std::size_t spent) {
   if (Has(kOwed)) return;
   Set(kOwed);
-  const std::size_t spent = loop_->visiting == this ? loop_->visit_spent : 0;
   loop_->engine.PushOwed({.token = token, .spent = spent, .turn = loop_->engine.turn()});
 }
 

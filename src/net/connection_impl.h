@@ -1,8 +1,9 @@
-// The connection, as the loop sees it. Its code is in three files, by what they know:
+// The connection, as the loop sees it. Its code is in four files, by what they know:
 //
 //     connection.cc         its life: open, close, retire; no byte is moved there
 //     connection_read.cc    how it reads, when epoll says a thing only once
 //     connection_write.cc   how it writes, when the kernel may take a part
+//     connection_time.cc    how long all that may take
 //
 // OWNER     The loop's table (data/slab.h), which re-uses the object for the slot's next owner.
 // THREADS   The loop's thread.
@@ -30,6 +31,7 @@
 namespace weir {
 
 struct LoopCore;
+struct ConnectionExtension;
 
 // See the table in docs/architecture.md.
 enum class State : std::uint8_t {
@@ -57,11 +59,11 @@ class alignas(64) ConnectionImpl final : public Connection {
   // Gives the slot its owner, and calls OnOpen.
   void Open(LoopCore& loop, const Socket& socket);
   void Close(CloseReason reason);
-  void CloseLocally() { Close(Has(kEnded) ? CloseReason::kPeerEnd : CloseReason::kLocal); }
+  void CloseLocally();
+  void AbortLocally();
   void Abort(CloseReason reason);
   void Drain();   // read what had arrived, deliver it, close
   void Retire();  // its turn of the retire list: OnClose, and freeing what can be freed
-  void OnTimer();
   // The loop is destroyed: no handler is called. `reset` is false in a forked child, whose
   // descriptors are the parent's too.
   void Discard(bool reset) noexcept;
@@ -78,6 +80,7 @@ class alignas(64) ConnectionImpl final : public Connection {
   void NeedAtLeast(std::size_t count);
   void PauseRead() noexcept;
   void ResumeRead();
+  void ResumeAfterMemory();  // LoopCore::held
 
   // ---- Writing (connection_write.cc)
 
@@ -93,11 +96,22 @@ class alignas(64) ConnectionImpl final : public Connection {
   void ShutdownWrite();
   [[nodiscard]] std::size_t Pending() const noexcept;
   [[nodiscard]] bool Congested() const noexcept { return Has(kCongested); }
+  void SetWatermarks(std::size_t high, std::size_t low);
+
+  // ---- Time (connection_time.cc)
+
+  void OnTimer();
+  void SetIdleTimeout(Duration timeout);
+  void SetReadDeadline(Clock::time_point deadline);
+  void SetWriteDeadline(Clock::time_point deadline);
 
   // ---- Facts
 
   [[nodiscard]] State state() const noexcept { return state_; }
   [[nodiscard]] int fd() const noexcept { return fd_; }
+  // Bytes of memory in its buffers.
+  [[nodiscard]] std::size_t HeldInput() const noexcept { return inbound_.capacity(); }
+  [[nodiscard]] std::size_t HeldOutput() const noexcept { return outbound_.held(); }
   [[nodiscard]] LoopCore& loop() const noexcept { return *loop_; }
   [[nodiscard]] Wire& wire() const noexcept;
   [[nodiscard]] ConnRef Ref() const noexcept;
@@ -131,11 +145,14 @@ class alignas(64) ConnectionImpl final : public Connection {
     kOwed = 1 << 13,        // stands in the list of that name; the next two likewise
     kDirty = 1 << 14,
     kRetiring = 1 << 15,
-    kClosed = 1 << 16,     // OnClose has run
-    kReset = 1 << 17,      // the descriptor closes with RST
-    kBatch = 1 << 18,      // Flush::kBatch
-    kCongested = 1 << 19,  // went above high_water, and OnDrain has not come
-    kDrainDue = 1 << 20,   // OnDrain comes from the owed list
+    kClosed = 1 << 16,      // OnClose has run
+    kReset = 1 << 17,       // the descriptor closes with RST
+    kBatch = 1 << 18,       // Flush::kBatch
+    kCongested = 1 << 19,   // went above high_water, and OnDrain has not come
+    kDrainDue = 1 << 20,    // OnDrain comes from the owed list
+    kAutoPaused = 1 << 21,  // not read while it is congested: Options::auto_pause
+    kTimed = 1 << 22,       // somebody wants to know when a byte moved
+    kExtended = 1 << 23,    // has a ConnectionExtension
     // The top byte of the word is the errno for OnClose (all are below 256).
   };
   static constexpr int kErrorShift = 24;
@@ -160,9 +177,9 @@ class alignas(64) ConnectionImpl final : public Connection {
   void Fail(int error);
   void Die(CloseReason reason, int error);
   void Settle();  // all output is with the kernel: what was waiting for that
-  void StartLinger();
   void Release() noexcept;
   void Owe();
+  void Owe(std::size_t spent);  // bytes that it has had in this turn
   void EnterRetire();
 
   void ReadOnce();
@@ -177,9 +194,12 @@ class alignas(64) ConnectionImpl final : public Connection {
   void KeepUnread(std::string_view rest);
   void TellDrained();
   void FinishDrain(std::size_t received);
+  [[nodiscard]] bool WaitsForMemory();
 
   [[nodiscard]] bool MayWrite() const noexcept;
   [[nodiscard]] bool MayStage() const noexcept;
+  [[nodiscard]] bool HasRoom(std::size_t size);
+  bool WriteFitting(std::string_view bytes);
   template <class Add>
   bool Queue(std::string_view bytes, Add&& add);
   void QueueStaged(std::size_t sent);
@@ -192,9 +212,30 @@ class alignas(64) ConnectionImpl final : public Connection {
   void OnWritable();
   void Modify(Interest interest);
   void EnterDirty();
-  void NoteProgress() noexcept;
+  void OweNextTurn();
+  [[nodiscard]] std::size_t HighWater() const noexcept;
+  [[nodiscard]] std::size_t LowWater() const noexcept;
   void NoteCongestion() noexcept;
   void NoteRelief();
+
+  // ---- Time
+
+  // Room for the rest of what it may need: made at the first use. Throws std::bad_alloc.
+  ConnectionExtension& Extend();
+  [[nodiscard]] ConnectionExtension& Extension() const noexcept;  // REQUIRES: kExtended
+  void DropExtension() noexcept;
+  template <class Apply>
+  bool Change(Apply&& apply);
+  [[nodiscard]] std::uint32_t NowTick() const noexcept;
+  [[nodiscard]] std::uint64_t After(std::uint32_t tick, Duration time) const noexcept;
+  [[nodiscard]] std::uint64_t NextDeadline(const ConnectionExtension& extension) const noexcept;
+  void ArmTimer(ConnectionExtension& extension);
+  void TellTimeouts(ConnectionExtension& extension);
+  void TellTimeout(TimeoutKind kind);
+  void NoteReceived() noexcept;
+  void NoteSent() noexcept;
+  void NoteOutputWaits();
+  void StartLinger();
 
   LoopCore* loop_ = nullptr;
   Handler* handler_ = nullptr;
@@ -204,10 +245,10 @@ class alignas(64) ConnectionImpl final : public Connection {
   std::uint32_t flags_ = 0;
   State state_ = State::kFree;
   CloseReason reason_ = CloseReason::kLocal;
-  std::uint16_t wire_ = 0;                // LoopCore::wires
-  std::uint32_t need_ = 0;                // NeedAtLeast
-  std::uint32_t seen_ = 0;                // how much of the inbound ring OnData has seen
-  std::uint32_t last_progress_tick_ = 0;  // while closing: when the kernel last took a byte
+  std::uint16_t wire_ = 0;         // LoopCore::wires
+  std::uint32_t need_ = 0;         // NeedAtLeast
+  std::uint32_t seen_ = 0;         // how much of the inbound ring OnData has seen
+  std::uint32_t active_tick_ = 0;  // kTimed: when a byte last moved; once closed: a byte of output
 };
 static_assert(sizeof(ConnectionImpl) == 64, "an event touches one cache line");
 
@@ -218,8 +259,30 @@ struct ConnectionCold {
   std::uint64_t bytes_out = 0;
   PeerAddress peer;
   std::uint16_t listener = 0;
-  std::uint32_t timer = 0;  // Engine::ArmOwned; 0: none
+  std::uint32_t extension = 0;  // its slot in LoopCore::extensions
 };
 static_assert(sizeof(ConnectionCold) <= 48);
+
+// What few connections need at a time: those whose output waits, which linger, or for which the
+// program has set a time or watermarks. From a pool.
+struct alignas(64) ConnectionExtension {
+  static constexpr std::uint64_t kNever = UINT64_MAX;
+
+  Token token;  // the pool's
+  std::size_t high_water = 0;
+  std::size_t low_water = 0;
+  std::uint64_t read_deadline = kNever;  // ticks, as all times here
+  std::uint64_t write_deadline = kNever;
+  std::uint32_t timer = 0;         // Engine::ArmOwned: no later than what comes first; 0: none
+  std::uint32_t idle = 0;          // 0: no idle time-out
+  std::uint32_t idle_told_at = 0;  // what active_tick_ was when OnTimeout was last told
+  std::uint32_t output_tick = 0;   // while output waits: when the peer last took some
+  std::uint32_t drain_left = 0;    // of what had arrived at Stop, bytes that are still to be read
+  bool idle_told = false;
+  bool output_waits = false;
+  bool own_water = false;
+  bool lingers = false;  // active_tick_ speaks of output only
+};
+static_assert(sizeof(ConnectionExtension) == 64);
 
 }  // namespace weir

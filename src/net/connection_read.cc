@@ -6,7 +6,8 @@
 //   DRAINED  the kernel has nothing left, so the next arrival is a new edge: kReadable is clear;
 //   OWED     there may be more, and no edge will repeat it: kReadable is set, and the loop's owed
 //            list comes back to it, after its neighbours had their turn;
-//   HELD     reading is paused: kReadable is set, and ResumeRead() enters the owed list.
+//   HELD     reading is paused: kReadable is set, and ResumeRead() enters the owed list; or
+//            TellDrained(), for one that is congested; or the loop, when its buffers were full.
 //
 // Every other way out leaves a connection asleep on top of unread bytes.
 //
@@ -50,7 +51,7 @@ std::size_t ConnectionImpl::ServeOwed() {
   if (Has(kRedeliver)) {
     Clear(kRedeliver);
     const bool enough = !inbound_.empty() && inbound_.size() >= need_;
-    if (state_ == State::kOpen && !Has(kPaused) && enough) {
+    if (state_ == State::kOpen && !Has(kPaused | kAutoPaused) && enough) {
       // Counts as received, so that two connections which resume each other let the turn end, and
       // soon, however little they hold.
       constexpr std::size_t kLeastCost = 1024;
@@ -83,7 +84,8 @@ std::span<char> ConnectionImpl::ReceiveRoom() {
 
 void ConnectionImpl::ReadOnce() {
   if (state_ == State::kDead) return;
-  if (Has(kPaused | kEnded)) return ReadNothing();  // HELD
+  if (Has(kPaused | kAutoPaused | kEnded)) return ReadNothing();  // HELD
+  if (WaitsForMemory()) return;                                   // HELD
 
   std::span<char> room;
   try {
@@ -106,13 +108,16 @@ void ConnectionImpl::ReadOnce() {
   if (drained) Clear(kReadable);  // DRAINED
 
   if (state_ == State::kOpen) {
+    if (Has(kTimed)) [[unlikely]] {
+      NoteReceived();
+    }
     const bool draining = Has(kDraining);  // OnData may start one, of what is behind this
     // The handler may pause, close or throw: below, state is looked at again.
     OnReceived({room.data(), bytes}, in_ring);
     if (draining && Has(kDraining)) FinishDrain(bytes);
   }
   // OWED. Should the handler have paused, an error that came with these bytes still does not wait.
-  const bool held = Has(kPaused) && !Has(kErrorEdge);
+  const bool held = Has(kPaused | kAutoPaused) && !Has(kErrorEdge);
   if (Has(kReadable) && !held && state_ != State::kDead) Owe();
 }
 
@@ -214,14 +219,35 @@ void ConnectionImpl::KeepUnread(std::string_view rest) {
 }
 
 void ConnectionImpl::TellDrained() {
-  Clear(kDrainDue | kCongested);
-  if (state_ == State::kOpen) InCallback([&] { handler_->OnDrain(*this); });
+  const bool resumes = Has(kAutoPaused);
+  Clear(kDrainDue | kCongested | kAutoPaused);
+  if (state_ != State::kOpen) return;
+  InCallback([&] { handler_->OnDrain(*this); });
+  // What OnData left, because the connection was congested, comes back.
+  if (state_ == State::kOpen && resumes && !inbound_.empty() && !Has(kEnded)) Set(kRedeliver);
 }
 
 void ConnectionImpl::FinishDrain(std::size_t received) {
-  std::uint32_t& left = loop_->drain_left[token.slot];
+  std::uint32_t& left = Extension().drain_left;
   left -= static_cast<std::uint32_t>(std::min<std::size_t>(left, received));
-  if (left == 0 || !Has(kReadable)) Close(CloseReason::kShutdown);
+  if (left != 0 && Has(kReadable)) return;
+  if (Has(kPaused | kAutoPaused)) {
+    Set(kReadable);  // what OnData left comes first; the next receive then closes
+  } else {
+    Close(CloseReason::kShutdown);
+  }
+}
+
+// While the buffers of the loop are full, only those that hold none are read.
+bool ConnectionImpl::WaitsForMemory() {
+  const bool holds = inbound_.capacity() != 0 || !outbound_.empty();
+  if (!holds || !loop_->IsFull() || state_ != State::kOpen) return false;
+  loop_->held.push_back(token);
+  return true;
+}
+
+void ConnectionImpl::ResumeAfterMemory() {
+  if (Has(kReadable) && state_ != State::kDead) Owe();
 }
 
 // ---- What the program asks

@@ -8,12 +8,16 @@
 //   a large piece            at once, together with what is staged before it, without a copy;
 //   with Flush::kBatch       queued, dirty, and only at the turn's flush, after OnBatchEnd.
 //
+// Staging takes no more than the limits allow (LoopCore): whatever passes the high watermark or
+// max_output goes through Queue(), which looks.
+//
 // What a send does not take goes to the queue, and the connection is blocked: no send is tried
 // before the OUT edge. EPOLLOUT is asked for at the first such time, not before: most connections
 // never need it, and asked for from the start it costs each of them an event.
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 #include <new>
 #include <utility>
 
@@ -45,24 +49,48 @@ bool ConnectionImpl::Write(std::string_view bytes) {
   Staging& staging = loop_->staging;
   if (MayStage() && staging.Takes(bytes.size())) [[likely]] {
     staging.Append(bytes);
-    if (staging.size() > loop_->options.high_water) [[unlikely]] {
-      Set(kCongested);
+    if (Has(kExtended)) [[unlikely]] {
+      NoteCongestion();  // its watermarks may be lower
     }
     return true;
   }
+  return HasRoom(bytes.size()) && WriteFitting(bytes);
+}
+
+// REQUIRES: HasRoom().
+bool ConnectionImpl::WriteFitting(std::string_view bytes) {
   return Queue(
       bytes, [&](std::size_t from) { outbound_.Append(loop_->output_pools, bytes.substr(from)); });
 }
 
 bool ConnectionImpl::Writev(std::span<const std::string_view> pieces) {
   if (!MayWrite()) return false;
-  for (const std::string_view piece : pieces) Write(piece);
+  std::size_t size = 0;
+  for (const std::string_view piece : pieces) size += piece.size();
+  if (MayStage() && loop_->staging.Takes(size)) {
+    for (const std::string_view piece : pieces) Write(piece);
+    return true;
+  }
+  if (!HasRoom(size)) return false;
+  // A piece that fails the connection has been taken: OnClose tells.
+  for (const std::string_view piece : pieces) {
+    if (MayWrite() && !piece.empty()) WriteFitting(piece);
+  }
   return true;
+}
+
+// False: the connection is reset, because its output would have a hole.
+bool ConnectionImpl::HasRoom(std::size_t size) {
+  const std::size_t pending = Pending();
+  const std::size_t most = loop_->options.max_output;
+  if (pending == 0 || (pending <= most && size <= most - pending)) return true;
+  Abort(CloseReason::kOutputLimit);
+  return false;
 }
 
 bool ConnectionImpl::WriteOwned(std::string bytes) {
   if (bytes.size() < kCopyBelow) return Write(bytes);
-  if (!MayWrite()) return false;
+  if (!MayWrite() || !HasRoom(bytes.size())) return false;
   return Queue(bytes, [&](std::size_t from) {
     outbound_.AppendOwned(loop_->output_pools, std::move(bytes), from);
   });
@@ -71,7 +99,7 @@ bool ConnectionImpl::WriteOwned(std::string bytes) {
 bool ConnectionImpl::WriteShared(OutputQueue::Shared bytes) {
   Check(bytes != nullptr, "WriteShared() is given a string");
   if (bytes->size() < kCopyBelow) return Write(*bytes);
-  if (!MayWrite()) return false;
+  if (!MayWrite() || !HasRoom(bytes->size())) return false;
   return Queue(*bytes, [&](std::size_t from) {
     outbound_.AppendShared(loop_->output_pools, std::move(bytes), from);
   });
@@ -123,7 +151,11 @@ std::span<char> ConnectionImpl::Reserve(std::size_t count) {
 void ConnectionImpl::Commit(std::size_t count) {
   const std::string_view built = loop_->staging.TakeReserved(*this, count);
   if (!MayWrite()) return;
-  if (!loop_->staging.Adopt(built)) Write(built);
+  if (!loop_->staging.Adopt(built)) {
+    Write(built);
+  } else {
+    NoteCongestion();
+  }
 }
 
 // ---- Sending
@@ -168,25 +200,31 @@ void ConnectionImpl::SendStaged() {
 
 void ConnectionImpl::SendQueued() {
   std::array<std::string_view, Wire::kMostPieces> pieces;
+  std::size_t budget = loop_->options.write_budget;
   while (!outbound_.empty()) {
-    const std::size_t count = outbound_.Gather(pieces);
+    if (budget == 0) return OweNextTurn();
+    std::size_t count = outbound_.Gather(pieces);
     std::size_t offered = 0;
-    for (std::size_t i = 0; i < count; ++i) offered += pieces[i].size();
+    for (std::size_t i = 0; i < count; ++i) {
+      pieces[i] = pieces[i].substr(0, budget - offered);
+      offered += pieces[i].size();
+      if (offered == budget) count = i + 1;
+    }
     const std::size_t sent =
         Account(count == 1 ? wire().Send(fd_, pieces[0])
                            : wire().SendPieces(fd_, std::span(pieces.data(), count)));
     if (state_ == State::kDead || Has(kSendFailed)) return;
     outbound_.Consume(loop_->output_pools, sent);
-    if (sent < offered) {
-      WaitForWritable();
-      return NoteRelief();
-    }
+    budget -= sent;
+    if (loop_->visiting == this) loop_->visit_spent += sent;
+    NoteRelief();
+    if (sent < offered) return WaitForWritable();
   }
+  if (Has(kExtended)) Extension().output_waits = false;
   if (Has(kWriteArmed) && wire().traits().write_interest_is_noisy) {
     Clear(kWriteArmed);
     Modify(Interest::kRead);
   }
-  NoteRelief();
   Settle();
 }
 
@@ -198,7 +236,9 @@ std::size_t ConnectionImpl::Account(Transfer sent) {
   if (sent.Moved()) [[likely]] {
     counters.bytes_out.Add(sent.Bytes());
     loop_->Cold(*this).bytes_out += sent.Bytes();
-    if (state_ == State::kClosing) NoteProgress();
+    if (Has(kTimed)) [[unlikely]] {
+      NoteSent();
+    }
     return sent.Bytes();
   }
   if (sent.Error() != 0) {
@@ -214,13 +254,14 @@ std::size_t ConnectionImpl::Account(Transfer sent) {
 void ConnectionImpl::OnSendFailed(int error) {
   SetError(error);
   outbound_.Clear(loop_->output_pools);
-  if (state_ != State::kOpen || Has(kPaused | kEnded)) return Fail(error);
+  if (state_ != State::kOpen || Has(kPaused | kAutoPaused | kEnded)) return Fail(error);
   Set(kSendFailed | kReadable | kVoidProof);
   Owe();
 }
 
 void ConnectionImpl::WaitForWritable() {
   Set(kBlocked);
+  NoteOutputWaits();
   if (Has(kWriteArmed) || !Has(kRegistered)) return;  // Register() asks for it
   Set(kWriteArmed);
   Modify(Interest::kReadWrite);
@@ -243,6 +284,12 @@ void ConnectionImpl::EnterDirty() {
 void ConnectionImpl::FlushDirty() {
   Clear(kDirty);
   if (state_ != State::kDead && !outbound_.empty() && !Has(kBlocked)) SendQueued();
+}
+
+// The write budget of this turn is spent; no edge will say that the socket has more room.
+void ConnectionImpl::OweNextTurn() {
+  constexpr std::size_t kAll = SIZE_MAX;
+  Owe(kAll);
 }
 
 // The socket has room again.
@@ -281,13 +328,24 @@ std::size_t ConnectionImpl::Pending() const noexcept {
   return outbound_.size() + (IsInCallback() ? loop_->staging.size() : 0);
 }
 
+std::size_t ConnectionImpl::HighWater() const noexcept {
+  return Has(kExtended) ? Extension().high_water : loop_->options.high_water;
+}
+std::size_t ConnectionImpl::LowWater() const noexcept {
+  return Has(kExtended) ? Extension().low_water : loop_->options.low_water;
+}
+
 void ConnectionImpl::NoteCongestion() noexcept {
-  if (Pending() > loop_->options.high_water) Set(kCongested);
+  if (Has(kCongested) || Pending() <= HighWater()) return;
+  Set(kCongested);
+  if (!loop_->options.auto_pause) return;
+  Set(kAutoPaused);
+  loop_->engine.counters().paused.Add(1);
 }
 
 // OnDrain comes from the owed list: no callback runs inside a call.
 void ConnectionImpl::NoteRelief() {
-  if (!Has(kCongested) || Has(kDrainDue) || Pending() > loop_->options.low_water) return;
+  if (!Has(kCongested) || Has(kDrainDue) || Pending() > LowWater()) return;
   if (state_ != State::kOpen) return;
   Set(kDrainDue);
   Owe();

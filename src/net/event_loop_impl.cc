@@ -37,6 +37,7 @@ void Require(bool holds, std::string_view option, std::string_view reason) {
 const Options& Validated(const Options& options) {
   Require(options.read_chunk > 0, "read_chunk", "must not be 0");
   Require(options.read_budget > 0, "read_budget", "must not be 0");
+  Require(options.write_budget > 0, "write_budget", "must not be 0");
   Require(options.turn_budget > 0, "turn_budget", "must not be 0");
   Require(options.accepts_per_turn > 0, "accepts_per_turn", "must be positive");
   Require(options.mail_per_turn > 0, "mail_per_turn", "must be positive");
@@ -44,6 +45,8 @@ const Options& Validated(const Options& options) {
   Require(options.close_linger >= Duration::zero(), "close_linger", "must not be negative");
   Require(options.max_input <= UINT32_MAX, "max_input", "must be below 4 GiB");
   Require(options.low_water <= options.high_water, "low_water", "must not be above high_water");
+  Require(options.idle_timeout >= Duration::zero(), "idle_timeout", "must not be negative");
+  Require(options.write_stall >= Duration::zero(), "write_stall", "must not be negative");
   Require(options.drain >= Duration::zero(), "drain", "must not be negative");
   Require(options.recv_buffer >= 0, "recv_buffer", "must not be negative");
   Require(options.send_buffer >= 0, "send_buffer", "must not be negative");

@@ -70,6 +70,7 @@ class EventLoop::Impl {
   }
   int Flush() {
     const int flushed = core_.engine.work().dirty.IsEmpty() ? 0 : FlushAll();
+    core_.CheckMemory();
     if (stage_ != Stage::kRunning) [[unlikely]] {
       AdvanceStop();
       if (HasEnded()) Finish();  // not before this turn's mail has run

@@ -2,8 +2,9 @@
 //
 // Stop() stores the grace and wakes the loop; all else happens on the loop's thread:
 //
-//     kRunning --> kAccepting   listeners take what is queued, to EAGAIN, and close
-//              --> kDraining    OnStop, whose default is DrainAll(); connections finish
+//     kRunning --> kAccepting   listeners let nobody else in, take what is queued, and close
+//              --> kDraining    OnStop, whose default is DrainAll(); connections finish. A listener
+//                               that waits for descriptors takes the rest as they finish
 //              --> ended        when none is left; kAborted: what is left when the grace is over is
 //                               reset
 
@@ -31,8 +32,11 @@ void EventLoop::Impl::AdvanceStop() {
     BeginStop(wanted == kDefaultGrace ? core_.options.drain : Duration(wanted));
   }
   if (wanted == 0 && stage_ != Stage::kAborted) AbortAll();
-  if (stage_ == Stage::kAccepting && std::none_of(acceptors_.begin(), acceptors_.end(),
-                                                  [](const auto& a) { return a->IsOpen(); })) {
+  const auto is_settled = [](const auto& acceptor) {
+    return !acceptor->IsOpen() || acceptor->IsWaiting();
+  };
+  if (stage_ == Stage::kAccepting &&
+      std::all_of(acceptors_.begin(), acceptors_.end(), is_settled)) {
     stage_ = Stage::kDraining;
     TellStop();
   }
@@ -55,7 +59,7 @@ void EventLoop::Impl::TellStop() {
 
 void EventLoop::Impl::DrainAll() {
   CheckThread();
-  core_.drain_left.resize(core_.table.slots());
+  if (stage_ != Stage::kRunning) core_.draining = true;
   core_.table.ForEach([](ConnectionImpl& connection) { connection.Drain(); });
 }
 
@@ -68,7 +72,9 @@ void EventLoop::Impl::AbortAll() {
 
 // Mail does not count: a task that posts itself again would keep the loop for ever.
 bool EventLoop::Impl::HasEnded() const noexcept {
-  return stage_ >= Stage::kDraining && core_.table.live() == 0 && !core_.engine.work().Any();
+  const auto is_closed = [](const auto& acceptor) { return !acceptor->IsOpen(); };
+  return stage_ >= Stage::kDraining && core_.table.live() == 0 && !core_.engine.work().Any() &&
+         std::all_of(acceptors_.begin(), acceptors_.end(), is_closed);
 }
 
 void EventLoop::Impl::Finish() {

@@ -13,8 +13,12 @@ std::string_view ToString(CloseReason reason) noexcept {
       return "local";
     case CloseReason::kError:
       return "error";
+    case CloseReason::kTimeout:
+      return "timeout";
     case CloseReason::kInputLimit:
       return "input limit";
+    case CloseReason::kOutputLimit:
+      return "output limit";
     case CloseReason::kRejected:
       return "rejected";
     case CloseReason::kException:
@@ -31,6 +35,9 @@ void Handler::OnOpen(Connection&) {}
 std::size_t Handler::OnData(Connection&, std::string_view in) { return in.size(); }
 void Handler::OnEnd(Connection& connection) { connection.Close(); }
 void Handler::OnDrain(Connection&) {}
+void Handler::OnTimeout(Connection& connection, TimeoutKind kind) {
+  kind == TimeoutKind::kWrite ? connection.Abort() : connection.Close();
+}
 void Handler::OnClose(Connection&, CloseReason, std::error_code) {}
 void Handler::OnBatchEnd(EventLoop&) {}
 void Handler::OnStop(EventLoop& loop) { loop.DrainAll(); }

@@ -21,6 +21,7 @@
 #include "net/connection_impl.h"
 #include "net/socket_wire.h"
 #include "net/staging.h"
+#include "os/machine.h"
 #include "weir/event_loop.h"
 #include "weir/options.h"
 
@@ -34,6 +35,9 @@ struct LoopCore {
       : loop(event_loop),
         options(loop_options),
         engine(std::move(poller), loop_options.max_mail),
+        max_buffered(loop_options.max_buffered != 0 ? loop_options.max_buffered
+                                                    : Machine{}.Memory() / 4),
+        staging(std::min(loop_options.high_water, loop_options.max_output)),
         read_buffer(new char[loop_options.read_chunk]) {}
 
   [[nodiscard]] ConnectionCold& Cold(const ConnectionImpl& connection) noexcept {
@@ -58,9 +62,28 @@ struct LoopCore {
   // What a callback threw has been caught. REQUIRES: inside the catch clause.
   void NoteException(std::string_view where) noexcept;
 
-  void OnDescriptorFreed() {
-    for (const Token acceptor : starved) engine.OweSource(acceptor);
-    starved.clear();
+  // Bytes of memory that the buffers of all connections hold.
+  [[nodiscard]] std::size_t Buffered() const noexcept {
+    return buffers.bytes_in_use() + held_output;
+  }
+  [[nodiscard]] bool IsFull() const noexcept { return Buffered() > max_buffered; }
+
+  // At the end of a turn: counts what is buffered, and resets the largest holders if it is too
+  // much; when it no longer is, those that had to wait go on.
+  void CheckMemory() {
+    engine.counters().buffered.Set(Buffered());
+    if (IsFull() || !held.empty()) [[unlikely]] {
+      RelieveMemory();
+    }
+  }
+
+  // There may be descriptors, or memory, for another connection.
+  void RetryAccepts() {
+    if (waiting_acceptors.empty()) [[likely]] {
+      return;
+    }
+    for (const Token acceptor : waiting_acceptors) engine.OweSource(acceptor);
+    waiting_acceptors.clear();
   }
 
   EventLoop& loop;
@@ -68,15 +91,19 @@ struct LoopCore {
   BufferPool buffers;
   ContextPool contexts;
   Engine engine;
-  OutputPools output_pools{buffers, contexts};
+  const std::size_t max_buffered;
+  std::size_t held_output = 0;  // see OutputPools::held
+  OutputPools output_pools{buffers, contexts, held_output};
   SocketWire tcp{SocketWire::Kind::kTcp};
   SocketWire unix_stream{SocketWire::Kind::kUnix};
   std::vector<Wire*> wires{&tcp, &unix_stream};  // a connection keeps the index
   Slab<ConnectionImpl, ConnectionCold> table{kMaxConnections};
+  struct Nothing {};
+  Slab<ConnectionExtension, Nothing> extensions{kMaxConnections};
 
   // Lent to one connection at a time. Not touched before they are used.
-  std::unique_ptr<char[]> read_buffer;
   Staging staging;
+  std::unique_ptr<char[]> read_buffer;
   std::string_view delivered;  // what OnData of staging.owner() was given, while it runs
 
   std::vector<Handler*> called;
@@ -85,11 +112,15 @@ struct LoopCore {
   // Whose edge or owed visit is being served, and the bytes that it has had in this turn.
   ConnectionImpl* visiting = nullptr;
   std::size_t visit_spent = 0;
-  // After DrainAll(): the bytes that each slot still has to read. Empty before.
-  std::vector<std::uint32_t> drain_left;
+  ConnectionImpl* telling_timeout = nullptr;  // whose OnTimeout is running
+  bool draining = false;                      // a connection that is still accepted drains at once
 
-  // Acceptors that ran out of descriptors: each close gives them another try.
-  std::vector<Token> starved;
+  std::vector<Token> held;               // connections that are not read while memory is full
+  std::vector<Token> waiting_acceptors;  // for descriptors, or for memory
+
+ private:
+  void RelieveMemory();
+  void ShedLargest();
 };
 
 inline Wire& ConnectionImpl::wire() const noexcept { return *loop_->wires[wire_]; }

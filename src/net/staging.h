@@ -8,6 +8,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstring>
 #include <memory>
@@ -25,6 +26,10 @@ class ConnectionImpl;
 class Staging {
  public:
   static constexpr std::size_t kCapacity = 64 << 10;
+
+  // Takes no more than `limit` bytes.
+  explicit Staging(std::size_t limit) noexcept : limit_(std::min(limit, kCapacity)) {}
+
   // A piece of this size costs more to copy than a send costs: it goes to the kernel from where it
   // is.
   static constexpr std::size_t kLargePiece = 32 << 10;
@@ -38,7 +43,7 @@ class Staging {
   }
 
   [[nodiscard]] bool Takes(std::size_t size) const noexcept {
-    return size < kLargePiece && size <= kCapacity - size_;
+    return size < kLargePiece && size <= limit_ - size_;
   }
   // REQUIRES: Takes(bytes.size()).
   void Append(std::string_view bytes) noexcept {
@@ -80,6 +85,7 @@ class Staging {
 
  private:
   ConnectionImpl* owner_ = nullptr;
+  const std::size_t limit_;
   std::size_t size_ = 0;
   std::unique_ptr<char[]> bytes_{new char[kCapacity]};  // not touched before it is used
 

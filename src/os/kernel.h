@@ -13,6 +13,7 @@
 
 #pragma once
 
+#include <fcntl.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -166,7 +167,19 @@ inline int SignalMask(int how, const sigset_t* set, sigset_t* old) noexcept {
   return -::pthread_sigmask(how, set, old);
 }
 
-// Files: what the path of a Unix listener needs.
+// Files: what the path of a Unix listener needs, and what the machine says about itself.
+
+inline int OpenToRead(const char* path) noexcept {
+  return detail::Retried([&] { return ::open(path, O_RDONLY | O_CLOEXEC); });
+}
+
+// Bytes of physical memory; 0 if the system does not say.
+inline std::size_t PhysicalMemory() noexcept {
+  const long pages = ::sysconf(_SC_PHYS_PAGES);
+  const long page = ::sysconf(_SC_PAGESIZE);
+  return pages > 0 && page > 0 ? static_cast<std::size_t>(pages) * static_cast<std::size_t>(page)
+                               : 0;
+}
 
 inline int Unlink(const char* path) noexcept { return detail::OrErrno(::unlink(path)); }
 

@@ -1,12 +1,15 @@
 #include "os/listen_socket.h"
 
 #include <fmt/format.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include <array>
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 
 #include "os/address_family.h"
@@ -75,6 +78,26 @@ ListenSocket::ListenSocket(const Endpoint& endpoint, const Options& options)
   }
   Must(sys::Listen(fd(), endpoint.backlog), "listen");
   LearnAddress();
+}
+
+// A listener that closes resets all that its queue holds (but with net.ipv4.tcp_migrate_req=1), and
+// shutdown(2) does so at once. A socket filter (classic BPF, linux/filter.h) sees each segment from
+// its TCP header on: byte 13 has the flags. SYN without ACK is dropped; handshakes that have begun
+// can end.
+int ListenSocket::RefuseNew() noexcept {
+  if (is_unix()) return sys::Shutdown(fd(), SHUT_RD);
+  constexpr std::uint32_t kFlags = 13;
+  constexpr std::uint32_t kSyn = 0x02;
+  constexpr std::uint32_t kAck = 0x10;
+  std::array<sock_filter, 5> code{{
+      BPF_STMT(BPF_LD | BPF_B | BPF_ABS, kFlags),
+      BPF_STMT(BPF_ALU | BPF_AND | BPF_K, kSyn | kAck),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kSyn, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, 0),
+      BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+  }};
+  const sock_fprog program{.len = code.size(), .filter = code.data()};
+  return sys::SetOption(fd(), SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
 }
 
 void ListenSocket::Close(bool unlink_path) noexcept {

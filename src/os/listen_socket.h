@@ -46,6 +46,12 @@ class ListenSocket {
   ListenSocket& operator=(const ListenSocket&) = delete;
   ~ListenSocket() { Close(true); }
 
+  // From here on nobody else gets into the queue; who is in it can still be accepted. So nobody is
+  // reset by Close(), if it comes when the queue is empty. TCP: a new client's SYN is dropped, and
+  // it tries again when this socket is gone (in a second: it finds another listener, or is
+  // refused). Unix: it is refused at once. Returns 0 or -errno.
+  [[nodiscard]] int RefuseNew() noexcept;
+
   // Once; later calls do nothing. unlink_path: removes the path of a Unix socket too, if it is
   // still ours. A forked child must say false: the path is its parent's.
   void Close(bool unlink_path) noexcept;

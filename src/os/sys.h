@@ -31,6 +31,8 @@ using kernel::InterfaceName;
 using kernel::Listen;
 using kernel::LStat;
 using kernel::Now;
+using kernel::OpenToRead;
+using kernel::PhysicalMemory;
 using kernel::Point;
 using kernel::Read;
 using kernel::Recv;

@@ -19,7 +19,8 @@ namespace {
 struct Fixture {
   BufferPool buffers;
   ContextPool objects;
-  OutputPools pools{buffers, objects};
+  std::size_t held = 0;
+  OutputPools pools{buffers, objects, held};
   OutputQueue queue;
 
   ~Fixture() { queue.Clear(pools); }

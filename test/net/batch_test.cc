@@ -52,7 +52,7 @@ struct BatchLoop {
 
 TEST_CASE("in batch mode nothing leaves before OnBatchEnd, whatever its size", "[net][batch]") {
   const std::size_t size = GENERATE(std::size_t{1}, std::size_t{40'000}, std::size_t{5'000'000});
-  OneConnection it{{.high_water = 64 << 20, .flush = Flush::kBatch}};
+  OneConnection it{{.write_budget = 64 << 20, .high_water = 64 << 20, .flush = Flush::kBatch}};
   std::size_t sent_at_batch_end = 1;
   it.handler.on_data = [&](Connection& connection, std::string_view in) {
     switch (GENERATE_COPY(0, 1, 2, 3)) {

@@ -457,7 +457,7 @@ TEST_CASE("many floods share the turn's budget, and none is forgotten", "[net][r
 
 TEST_CASE("a peer that shuts down its write side gets all output that is pending",
           "[net][real][read][write]") {
-  RealLoop<EchoRecorder> it{{.send_buffer = 16 << 10}};
+  RealLoop<EchoRecorder> it{{.auto_pause = false, .send_buffer = 16 << 10}};
   Client client = it.ConnectAndOpen(/*receive_buffer=*/16 << 10);
   const std::string message = Bytes(std::size_t{4} << 20);
 

@@ -22,6 +22,7 @@ namespace weir::sys {
 
 using kernel::CurrentThread;
 using kernel::ForkGuard;
+using kernel::PhysicalMemory;
 using kernel::Point;
 
 // One counter a kind of call; a call that was made to fail counts too. What costs no system call on
@@ -50,7 +51,7 @@ struct Calls {
   int write_eventfd = 0;
   int signal_fd = 0;
   int signal_mask = 0;
-  int files = 0;       // Unlink, Chmod, LStat
+  int files = 0;       // OpenToRead, Unlink, Chmod, LStat
   int interfaces = 0;  // InterfaceIndex, InterfaceName
   int all = 0;         // every one of them, once
 };
@@ -216,6 +217,9 @@ inline int SignalMask(int how, const sigset_t* set, sigset_t* old) noexcept {
   return detail::Counted(&Calls::signal_mask, [&] { return kernel::SignalMask(how, set, old); });
 }
 
+inline int OpenToRead(const char* path) noexcept {
+  return detail::Counted(&Calls::files, [&] { return kernel::OpenToRead(path); });
+}
 inline int Unlink(const char* path) noexcept {
   return detail::Counted(&Calls::files, [&] { return kernel::Unlink(path); });
 }
