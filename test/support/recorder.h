@@ -13,25 +13,29 @@ namespace weir::test {
 
 class Recorder : public Handler {
  public:
-  // What came. `calls` is the order of it all: "open", "data 5", "end", "close", "batch", "stop".
+  // What came. `calls` is the order of it all: "open", "data 5", "drain", "timeout idle", "end",
+  // "close", "batch", "stop".
   std::vector<std::string> calls;
   std::string text;
   int opens = 0;
   int ends = 0;
   int drains = 0;
+  int timeouts = 0;
   int closes = 0;
   int batches = 0;
   CloseReason reason = CloseReason::kLocal;
   std::error_code closed_with;
   Connection* last = nullptr;  // the connection of the latest OnOpen; null after its OnClose
 
-  // What to do. Without on_data everything is consumed; without on_end the connection closes.
+  // What to do. Without on_data everything is consumed; without on_end the connection closes;
+  // without on_timeout Handler's default happens.
   std::function<void(EventLoop&)> on_start;
   std::function<bool(const Accepted&)> on_accept;
   std::function<void(Connection&)> on_open;
   std::function<std::size_t(Connection&, std::string_view)> on_data;
   std::function<void(Connection&)> on_end;
   std::function<void(Connection&)> on_drain;
+  std::function<void(Connection&, TimeoutKind)> on_timeout;
   std::function<void(Connection&)> on_close;
   std::function<void(EventLoop&)> on_batch_end;
   std::function<void(EventLoop&)> on_stop;
@@ -70,6 +74,16 @@ class Recorder : public Handler {
     calls.emplace_back("drain");
     ++drains;
     if (on_drain) on_drain(connection);
+  }
+  void OnTimeout(Connection& connection, TimeoutKind kind) override {
+    static constexpr const char* kNames[] = {"timeout idle", "timeout read", "timeout write"};
+    calls.emplace_back(kNames[static_cast<std::size_t>(kind)]);
+    ++timeouts;
+    if (on_timeout) {
+      on_timeout(connection, kind);
+    } else {
+      Handler::OnTimeout(connection, kind);
+    }
   }
   void OnClose(Connection& connection, CloseReason why, std::error_code error) override {
     calls.emplace_back("close");
