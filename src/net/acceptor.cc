@@ -96,7 +96,10 @@ void Acceptor::OnTimer() {
 void Acceptor::AcceptSome() {
   if (!IsOpen()) return;
   waits_ = false;
-  if (core_.IsFull()) return Wait();
+  if (core_.IsFull()) {
+    core_.accepting_is_held = true;  // perhaps for this turn only: its end looks
+    return Wait();
+  }
   for (int budget = core_.options.accepts_per_turn; budget > 0; --budget) {
     switch (AcceptOne()) {
       case Outcome::kTaken:

@@ -30,6 +30,7 @@ void LoopCore::NoteException(std::string_view where) noexcept {
 void LoopCore::RelieveMemory() {
   if (IsFull()) ShedLargest();
   if (IsFull()) return;  // what was shed is freed when it retires, in the next turn
+  accepting_is_held = false;
   for (const Token token : std::exchange(held, {})) {
     if (ConnectionImpl* const connection = table.Find(token)) connection->ResumeAfterMemory();
   }

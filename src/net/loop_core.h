@@ -72,7 +72,7 @@ struct LoopCore {
   // much; when it no longer is, those that had to wait go on.
   void CheckMemory() {
     engine.counters().buffered.Set(Buffered());
-    if (IsFull() || !held.empty()) [[unlikely]] {
+    if (IsFull() || !held.empty() || accepting_is_held) [[unlikely]] {
       RelieveMemory();
     }
   }
@@ -117,6 +117,7 @@ struct LoopCore {
 
   std::vector<Token> held;               // connections that are not read while memory is full
   std::vector<Token> waiting_acceptors;  // for descriptors, or for memory
+  bool accepting_is_held = false;        // one of them waits for memory
 
  private:
   void RelieveMemory();
