@@ -86,6 +86,7 @@ void ConnectionImpl::ReadOnce() {
   if (state_ == State::kDead) return;
   if (Has(kPaused | kAutoPaused | kEnded)) return ReadNothing();  // HELD
   if (WaitsForMemory()) return;                                   // HELD
+  if (Has(kDraining) && Extension().drain_left == 0) return Close(CloseReason::kShutdown);
 
   std::span<char> room;
   try {

@@ -124,6 +124,7 @@ bool ConnectionImpl::Queue(std::string_view bytes, Add&& add) {
     return false;
   }
   NoteCongestion();
+  NoteRelief();  // what was sent at once took the staged bytes along
   if (!outbound_.empty() && !Has(kBlocked)) EnterDirty();
   return true;
 }
@@ -171,9 +172,13 @@ std::size_t ConnectionImpl::SendThrough(std::string_view bytes) {
     if (!staged.empty()) loop_->staging.Clear();  // not what another's callback has staged
     return bytes.size();
   }
+  if (!MayWrite()) {
+    if (!staged.empty()) loop_->staging.Clear();  // lost: a second send would hide the error
+    return 0;
+  }
   const std::size_t of_staged = std::min(sent, staged.size());
   QueueStaged(of_staged);
-  if (MayWrite()) WaitForWritable();
+  WaitForWritable();
   return sent - of_staged;
 }
 
@@ -217,6 +222,7 @@ void ConnectionImpl::SendQueued() {
     outbound_.Consume(loop_->output_pools, sent);
     budget -= sent;
     if (loop_->visiting == this) loop_->visit_spent += sent;
+    if (budget == 0 && !outbound_.empty()) OweNextTurn();  // before OnDrain is owed this turn
     NoteRelief();
     if (sent < offered) return WaitForWritable();
   }
