@@ -72,6 +72,28 @@ class Drips(unittest.TestCase):
             send_more([hasty], 20_000)
 
     @over("tcp", "unix")
+    def test_messages_of_every_critical_size_come_back(self, victim):
+        powers = [1 << power for power in range(10, 21)]
+        with crowd(victim, 2) as clients:
+            for size in sorted({size + more for size in powers for more in (-1, 0, 1)}):
+                send_more(clients, size)
+                with victim.stopped():  # and all of it at once
+                    clients[0].total += size
+                    clients[0].move()
+                pump(clients)
+
+    @over("tcp", "unix")
+    def test_a_reader_takes_a_few_bytes_at_a_time(self, victim):
+        with crowd(victim, 1, total=4 * MIB) as (client,):
+            push(victim, [client])
+            client.reads = False
+            for i in range(20_000):
+                client.receive(1 + i % 100)
+                client.send()
+            client.reads = True
+            pump([client])
+
+    @over("tcp", "unix")
     def test_300_connections_drip_one_byte_at_a_time(self, victim):
         with crowd(victim, 300) as clients:
             for _ in range(60):
@@ -102,6 +124,12 @@ class Drips(unittest.TestCase):
                 client.reset() if i % 2 else client.close()
                 if i % 100 == 0:
                     send_more(others, 1_000)
+                if i == 500:
+                    before = victim.grown()
+            leak = (victim.grown() - before) / 1_500
+        victim.notes.append(f"{leak:.1f} bytes more for each client")
+        if not victim.is_sanitized:
+            self.assertLess(leak, 64)
 
 
 class SlowReaders(unittest.TestCase):
@@ -151,6 +179,29 @@ class SlowReaders(unittest.TestCase):
             victim.check_memory("unread:", 32)
             for i, client in enumerate(clients):
                 client.reset() if i % 2 else client.close()
+
+
+    @over("unix")  # with TCP the kernel takes more or less of it, and the figures vary
+    def test_what_one_generation_leaves_serves_the_next(self, victim):
+        # What is cached varies for a while; what leaks goes on growing. In address space, since how
+        # much of a cached block has been written says nothing.
+        sizes = []
+        for generation in range(120):
+            with crowd(victim, 40, total=64 * MIB, send_buffer=64 * KIB) as clients:
+                push(victim, clients)
+                waiting = victim.grown()
+                for client in clients[::3]:
+                    client.reset()
+                for client in clients[1::3]:
+                    client.socket.shutdown(socket.SHUT_WR)
+            if generation % 5 == 4:
+                victim.wait_fds(victim.fds_at_start)
+                sizes.append(victim.status("VmData"))
+        leak = (min(sizes[16:]) - min(sizes[4:12])) / (60 * 40)
+        victim.notes.append(f"{waiting // KIB} KiB waited; {leak:.1f} bytes more for each client")
+        if not victim.is_sanitized:
+            self.assertGreater(waiting, MIB)
+            self.assertLess(leak, 64)
 
 
 class HalfCloses(unittest.TestCase):
@@ -255,8 +306,30 @@ class Resets(unittest.TestCase):
 
 
 class Urgent(unittest.TestCase):
-    @over("tcp")
+    def require_urgent(self, victim):
+        """Unix sockets have it since Linux 5.15, if it is configured."""
+        with Stream(victim.url, 1) as client:
+            try:
+                client.send_urgent()
+            except OSError as error:
+                self.skipTest(f"no urgent data here: {error}")
+
+    @over("unix")
+    def test_descriptors_in_a_stream_hide_nothing_and_are_not_kept(self, victim):
+        with crowd(victim, 1) as (client,):
+            for i in range(200):
+                with victim.stopped() if i % 2 else contextlib.nullcontext():
+                    client.total += 300
+                    client.piece = 100
+                    client.send()
+                    client.send_descriptors(1 + i % 50)
+                    client.send()
+                pump([client])
+            victim.wait_fds(victim.fds_at_start + 1)
+
+    @over("tcp", "unix")
     def test_an_urgent_byte_hides_nothing_that_comes_behind_it(self, victim):
+        self.require_urgent(victim)
         sizes = [0, 1, 100, 5_000, 200_000]
         with crowd(victim, 1) as (old,):
             for before in sizes:
@@ -316,6 +389,8 @@ class Descriptors(unittest.TestCase):
     SPARE = 6  # descriptors that are left
     MORE = 60  # clients that come in excess
 
+    # (UBSan tells of an invalid vptr when it is asked for a new type of object in here: it looks at
+    # memory by way of a pipe, for which there is no descriptor.)
     @contextlib.contextmanager
     def starving(self, victim, total=1_000):
         """Clients that have all of its descriptors, and those that wait for some. All have sent."""
@@ -560,7 +635,7 @@ class Crowds(unittest.TestCase):
         if flooding == 0:  # another process, so that the two do not wait for each other
             code = 1
             with contextlib.suppress(BaseException):
-                with crowd(victim, 4, total=24 * MIB) as clients:
+                with crowd(victim, 4, total=48 * MIB) as clients:
                     pump(clients)
                 code = 0
             os._exit(code)
@@ -569,10 +644,10 @@ class Crowds(unittest.TestCase):
             while (ended := os.waitpid(flooding, os.WNOHANG)) == (0, 0):
                 send_more(neighbour, 64)
                 pings += 1
-        streams.compared += 96 * MIB
-        victim.notes.append(f"{pings} pings beside 96 MiB")
+        streams.compared += 192 * MIB
+        victim.notes.append(f"{pings} pings beside 192 MiB")
         self.assertEqual(ended[1], 0, "the flood came back as it was")
-        self.assertGreater(pings, 48, "one for each 2 MiB")
+        self.assertGreater(pings, 96, "one for each 2 MiB")
 
     @over("tcp", "unix")
     def test_all_kinds_of_abuse_at_once(self, victim):
@@ -614,7 +689,7 @@ class Crowds(unittest.TestCase):
             victim.notes.append(f"{steps} steps")
             for stray in strays:
                 stray.reset()
-            victim.check_memory("under all:", len(slow) + len(bulk), connections=100)
+            victim.check_memory("under all:", len(slow) + len(bulk))
             for client in slow:
                 client.reads = True
                 client.total = client.sent
