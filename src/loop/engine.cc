@@ -71,7 +71,7 @@ Duration Engine::UntilNextWork() const noexcept {
 Clock::time_point Engine::Now() const noexcept {
   if (!now_is_read_) {
     now_ = sys::Now();
-    now_is_read_ = true;
+    now_is_read_ = in_turn_;  // between turns, each time anew: nobody says when one is over
   }
   return now_;
 }
@@ -85,6 +85,7 @@ Clock::time_point Engine::DeadlineIn(Duration delay) noexcept {
 }
 
 std::uint64_t Engine::TickOf(Clock::time_point deadline) const noexcept {
+  if (deadline <= start_) return 0;  // also the least time_point there is, which overflows below
   // Rounded up, so that it is never early; but one that has passed is due now, not in a tick.
   const bool due = deadline <= sys::Now();
   const auto tick = due ? std::chrono::floor<milliseconds>(deadline - start_)

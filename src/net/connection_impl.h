@@ -224,6 +224,7 @@ class alignas(64) ConnectionImpl final : public Connection {
   ConnectionExtension& Extend();
   [[nodiscard]] ConnectionExtension& Extension() const noexcept;  // REQUIRES: kExtended
   void DropExtension() noexcept;
+  [[nodiscard]] bool IsNeeded(const ConnectionExtension& extension) const noexcept;
   template <class Apply>
   bool Change(Apply&& apply);
   [[nodiscard]] std::uint32_t NowTick() const noexcept;

@@ -62,14 +62,21 @@ void ConnectionImpl::DropExtension() noexcept {
   Clear(kExtended | kTimed);
 }
 
-// Changes what stands in the extension, and arms the timer for it. False: no memory, and the
-// connection has failed.
+bool ConnectionImpl::IsNeeded(const ConnectionExtension& extension) const noexcept {
+  return extension.timer != 0 || extension.own_water || extension.output_waits ||
+         extension.write_deadline != kNever || Has(kDraining);
+}
+
+// Changes what stands in the extension, and arms the timer for it, or gives it back. False: no
+// memory, and the connection has failed.
 template <class Apply>
 bool ConnectionImpl::Change(Apply&& apply) {
   try {
     ConnectionExtension& extension = Extend();
     apply(extension);
     ArmTimer(extension);
+    // (TellTimeouts() goes on with it after the callback, and OnTimer() then asks again.)
+    if (!IsNeeded(extension) && loop_->telling_timeout != this) DropExtension();
     return true;
   } catch (const std::bad_alloc&) {
     Fail(ENOMEM);
@@ -214,10 +221,7 @@ void ConnectionImpl::OnTimer() {
       return;
   }
   if (state_ == State::kDead) return;
-  if (!Change([](ConnectionExtension&) {})) return;
-  const bool is_used = extension.timer != 0 || extension.own_water || extension.output_waits ||
-                       extension.write_deadline != kNever || Has(kDraining);
-  if (!is_used) DropExtension();
+  Change([](ConnectionExtension&) {});
 }
 
 // REQUIRES: open, and something is over.

@@ -260,6 +260,7 @@ std::size_t ConnectionImpl::Account(Transfer sent) {
 void ConnectionImpl::OnSendFailed(int error) {
   SetError(error);
   outbound_.Clear(loop_->output_pools);
+  if (Has(kExtended)) Extension().output_waits = false;
   if (state_ != State::kOpen || Has(kPaused | kAutoPaused | kEnded)) return Fail(error);
   Set(kSendFailed | kReadable | kVoidProof);
   Owe();
