@@ -62,7 +62,7 @@ bool HasWord(std::string_view list, std::string_view word) noexcept {
 // Calls visit(folder) for each folder from `group` up to the mount.
 template <class Visit>
 void ForEachFolder(const std::string& mount, std::string_view group, Visit&& visit) {
-  while (!group.empty() && group != "/") {
+  while (group.size() > 1 && group.front() == '/') {
     visit(mount + std::string(group));
     group = group.substr(0, group.rfind('/'));
   }

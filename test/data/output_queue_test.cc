@@ -6,6 +6,8 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "support/catch.h"
 
@@ -85,6 +87,68 @@ TEST_CASE("Gather fills no more views than it is given", "[data][output]") {
   CHECK(it.Gathered() == "3456789");
 }
 
+TEST_CASE("an output queue knows what memory it holds, and so do its pools", "[data][output]") {
+  Fixture it;
+  CHECK(it.queue.held() == 0);
+  it.queue.Append(it.pools, std::string(1500, 'a'));
+  CHECK(it.queue.held() == 2048);  // the ring's block
+  CHECK(it.held == 0);             // which its pool counts
+  CHECK(it.buffers.bytes_in_use() == 2048);
+
+  std::string owned(5000, 'b');
+  owned.reserve(9000);
+  const std::size_t capacity = owned.capacity();
+  it.queue.AppendOwned(it.pools, std::move(owned), 4000);
+  CHECK(it.held == capacity);  // all of it, however little is still to be sent
+  CHECK(it.queue.held() == 2048 + capacity);
+  it.queue.AppendOwned(it.pools, std::string(3000, 'c'));
+  CHECK(it.queue.held() == 2048 + it.held);
+
+  it.queue.Consume(it.pools, 1500 + 999);
+  CHECK(it.held >= capacity + 3000);  // to its last byte
+  it.queue.Consume(it.pools, 1);
+  CHECK(it.held == it.queue.held() - it.buffers.bytes_in_use());
+  CHECK(it.held < 3100);
+  CHECK(it.held >= 3000);
+  it.queue.Consume(it.pools, 3000);
+  CHECK(it.held == 0);
+  CHECK(it.queue.held() == 0);
+}
+
+TEST_CASE("clearing an output queue, whatever of it has left, gives back what it held",
+          "[data][output]") {
+  const std::size_t consumed = GENERATE(0U, 1U, 3000U, 3001U, 6500U, 8999U);
+  Fixture it;
+  for (int i = 0; i < 3; ++i) it.queue.AppendOwned(it.pools, std::string(3000, 'p'));
+  it.queue.Consume(it.pools, consumed);
+  CHECK(it.held == it.queue.held());
+  it.queue.Clear(it.pools);
+  CHECK(it.held == 0);
+}
+
+TEST_CASE("those who share a string share what it counts for", "[data][output]") {
+  constexpr std::size_t kQueues = 100;
+  Fixture pools;
+  std::vector<OutputQueue> queues(kQueues);
+  auto text = std::make_shared<const std::string>(100'000, 't');
+  for (OutputQueue& queue : queues) queue.AppendShared(pools.pools, text);
+  CHECK(pools.held >= text->capacity());      // never too little
+  CHECK(pools.held <= 5 * text->capacity());  // and far from a hundred times
+  std::size_t sum = 0;
+  for (const OutputQueue& queue : queues) sum += queue.held();
+  CHECK(sum == pools.held);
+
+  // What each counts for stays as it was when it came, so that the sum is right at the end.
+  for (std::size_t i = 0; i < kQueues; i += 2) queues[i].Consume(pools.pools, 100'000);
+  for (OutputQueue& queue : queues) queue.Clear(pools.pools);
+  CHECK(pools.held == 0);
+
+  Fixture alone;
+  const std::size_t capacity = text->capacity();
+  alone.queue.AppendShared(alone.pools, std::move(text));
+  CHECK(alone.held == capacity);
+}
+
 TEST_CASE("an output queue is a string that loses its front", "[data][output]") {
   Fixture it;
   std::string model;
@@ -122,6 +186,7 @@ TEST_CASE("an output queue is a string that loses its front", "[data][output]") 
     }
     REQUIRE(it.queue.size() == model.size());
     REQUIRE(it.queue.empty() == model.empty());
+    REQUIRE(it.queue.held() == it.held + it.buffers.bytes_in_use());
     if (step % 7 == 0) {
       const std::string front = it.Gathered();
       REQUIRE(front == model.substr(0, front.size()));

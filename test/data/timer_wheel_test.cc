@@ -44,6 +44,25 @@ Payloads Fired(TimerWheel& wheel, std::uint64_t now) {
 
 }  // namespace
 
+TEST_CASE("a timer is known by its slot alone while it is armed", "[data][timer]") {
+  TimerWheel wheel(100);
+  const TimerId near = wheel.Arm(110, 1);
+  const TimerId far = wheel.Arm(1'000'000, 2);
+  const TimerId past = wheel.Arm(50, 3);
+  CHECK(wheel.ExpiryAt(TimerWheel::SlotOf(near)) == 110);
+  CHECK(wheel.ExpiryAt(TimerWheel::SlotOf(far)) == 1'000'000);
+  CHECK(wheel.ExpiryAt(TimerWheel::SlotOf(past)) == 50);
+  for (const TimerId id : {near, far, past}) CHECK(wheel.IdAt(TimerWheel::SlotOf(id)) == id);
+
+  CHECK(Fired(wheel, 500'000) == Payloads{3, 1});
+  CHECK(wheel.ExpiryAt(TimerWheel::SlotOf(far)) == 1'000'000);  // wherever it waits by now
+  const TimerId next = wheel.Arm(600'000, 4);                   // in a slot that another had
+  CHECK(wheel.ExpiryAt(TimerWheel::SlotOf(next)) == 600'000);
+  CHECK(wheel.IdAt(TimerWheel::SlotOf(next)) == next);
+  CHECK(wheel.Cancel(wheel.IdAt(TimerWheel::SlotOf(far))));
+  CHECK(Fired(wheel, 2'000'000) == Payloads{4});
+}
+
 TEST_CASE("a timer fires at its tick, not earlier, and once", "[data][timer]") {
   const std::uint64_t start = GENERATE(0U, 1U, 63U, 64U, 4095U, 123'456'789U);
   const std::uint64_t distance =
