@@ -21,6 +21,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kFirstRetry{5};
 constexpr std::chrono::milliseconds kLastRetry{100};
+constexpr std::chrono::seconds kTellAgain{10};
 
 // accept(2): the client that was to be taken is gone, or the network has an error for it. The next
 // one may be well.
@@ -146,7 +147,10 @@ Acceptor::Outcome Acceptor::OnAcceptError(int error) {
 
 // EMFILE, ENFILE, ENOBUFS, ENOMEM, and whatever else a kernel may invent: later.
 void Acceptor::Starve(int error) {
-  if (retry_.count() == 0) {
+  // Seldom: clients that come and go at the limit, thousands in a second, would fill the log.
+  const Clock::time_point now = core_.engine.Now();
+  if (!told_ || now - *told_ >= kTellAgain) {
+    told_ = now;
     log::Warning("listener {}: accept: {}; clients wait until descriptors are free", socket_.url(),
                  std::error_code(error, std::system_category()).message());
   }

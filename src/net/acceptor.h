@@ -8,11 +8,13 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 
 #include "data/timer_wheel.h"
 #include "loop/event_source.h"
 #include "net/loop_core.h"
 #include "os/listen_socket.h"
+#include "weir/clock.h"
 #include "weir/handler.h"
 
 namespace weir {
@@ -64,6 +66,7 @@ class Acceptor final : public EventSource {
   // While there are no descriptors: when to look again, should no close of ours come first.
   std::chrono::milliseconds retry_{0};
   TimerId retry_timer_ = 0;
+  std::optional<Clock::time_point> told_;  // when the log was told of it
 };
 
 }  // namespace weir

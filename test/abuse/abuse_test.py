@@ -396,6 +396,7 @@ class Descriptors(unittest.TestCase):
         """Clients that have all of its descriptors, and those that wait for some. All have sent."""
         with crowd(victim, 4) as old:
             send_more(old, 100)
+            victim.wait_fds_with(victim.fds_at_start + 4, old[0])
             victim.limit_fds(self.SPARE)
             with crowd(victim, self.SPARE + self.MORE, first=10, total=total) as new:
                 for client in new:
@@ -442,6 +443,17 @@ class Descriptors(unittest.TestCase):
             pump(waiting)
 
     @over("tcp", "unix")
+    def test_clients_that_come_and_go_at_the_limit_do_not_fill_the_log(self, victim):
+        victim.limit_fds(2)
+        for _ in range(1_000):
+            with crowd(victim, 3, total=1) as clients:
+                pump(clients, lambda: sum(client.is_done for client in clients) >= 2)
+        victim.unlimit_fds()
+        lines = len(victim.logged().splitlines())
+        victim.notes.append(f"{lines} lines logged")
+        self.assertLess(lines, 20)
+
+    @over("tcp", "unix")
     def test_fewer_descriptors_than_are_open(self, victim):
         with crowd(victim, 20) as old:
             send_more(old, 100)
@@ -460,6 +472,7 @@ class Descriptors(unittest.TestCase):
     def test_who_waits_may_leave_before_its_turn(self, victim):
         with crowd(victim, 2) as old:
             send_more(old, 100)
+            victim.wait_fds_with(victim.fds_at_start + 2, old[0])
             victim.limit_fds(0)
             with crowd(victim, 30, first=50, total=5_000) as new:
                 for client in new:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import resource
 import signal
+import sys
 import tempfile
 import time
 
@@ -31,7 +32,8 @@ class Victim(Server):
         # What malloc keeps of what was freed is not to hide what is left.
         os.environ["MALLOC_MMAP_THRESHOLD_"] = "65536"
         os.environ["MALLOC_TRIM_THRESHOLD_"] = "0"
-        super().__init__(command[0], url, arguments=command[1:])
+        self.log = tempfile.TemporaryFile()  # pylint: disable=consider-using-with
+        super().__init__(command[0], url, arguments=command[1:], stderr=self.log)
         self.pid = self.process.pid
         self.loops = len(os.listdir(f"/proc/{self.pid}/task"))
         self.wait_asleep()
@@ -40,6 +42,16 @@ class Victim(Server):
         # Address sanitizers keep what is freed, and shadow it: their memory says nothing of ours.
         self.is_sanitized = self.status("VmSize") > 1 << 40
         self.notes = []
+
+    def __exit__(self, *problem):
+        super().__exit__(*problem)
+        log = self.logged()
+        self.log.close()
+        print(log[-10_000:], end="", file=sys.stderr)
+
+    def logged(self):
+        """All that it has written to stderr."""
+        return os.pread(self.log.fileno(), 1 << 24, 0).decode(errors="replace")
 
     # ---- What the kernel says of it
 
@@ -122,21 +134,29 @@ class Victim(Server):
         assert self.is_sanitized or grown <= limit, self.notes[-1]
 
     def wait_fds(self, count):
-        """Until it has so many descriptors. A client asks and is answered meanwhile, so that each
-        look is a turn later."""
+        """Until it has so many descriptors, but for those of this call."""
         with Stream(self.url, PROBE) as probe:
-            deadline = time.monotonic() + PATIENCE
-            send_more([probe], 1)
-            while self.fds() != count + 1:
-                assert time.monotonic() < deadline, f"{self.fds()} descriptors, not {count + 1}"
-                send_more([probe], 1)
+            self.wait_fds_with(count + 1, probe)
             send_more([probe], 2 * MIB // 3)
 
+    def wait_fds_with(self, count, client):
+        """The client asks and is answered meanwhile, so that each look is a turn later."""
+        deadline = time.monotonic() + PATIENCE
+        send_more([client], 1)
+        while self.fds() != count:
+            assert time.monotonic() < deadline, f"{self.fds()} descriptors, not {count}"
+            send_more([client], 1)
+
     def limit_fds(self, more):
-        """As many as it has, and so many more."""
-        highest = max(int(fd) for fd in os.listdir(f"/proc/{self.pid}/fd"))
+        """It can have so many more than it has."""
+        taken = {int(fd) for fd in os.listdir(f"/proc/{self.pid}/fd")}
+        if more >= 0:
+            free = [fd for fd in range(len(taken) + more + 1) if fd not in taken]
+            limit = free[more]  # the first that it cannot have
+        else:
+            limit = sorted(taken)[more]
         hard = resource.prlimit(self.pid, resource.RLIMIT_NOFILE)[1]
-        resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (highest + 1 + more, hard))
+        resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (limit, hard))
 
     def unlimit_fds(self):
         hard = resource.prlimit(self.pid, resource.RLIMIT_NOFILE)[1]

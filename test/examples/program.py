@@ -65,9 +65,10 @@ class Client:
 class Server:
     """A running program. Its stdin is a pipe, unless another is given."""
 
-    def __init__(self, program, url="tcp://127.0.0.1:0", stdin=subprocess.PIPE, arguments=()):
+    def __init__(self, program, url="tcp://127.0.0.1:0", stdin=subprocess.PIPE, arguments=(),
+                 stderr=None):
         self.process = subprocess.Popen([program, "--listen", url, *arguments], bufsize=0,
-                                        stdin=stdin, stdout=subprocess.PIPE)
+                                        stdin=stdin, stdout=subprocess.PIPE, stderr=stderr)
         self.unread = b""
         told = re.fullmatch(r"listening on (\S+)", self.line())
         assert told, "its first line says where it listens"
