@@ -119,9 +119,10 @@ class Victim(Server):
         return (self.cpu() - cpu) * 1000, self.wakes() - wakes
 
     def check_rests(self):
-        """It has nothing to do, and does nothing. (A few wakes: a timer that nobody needs more.)"""
+        """It has nothing to do, and does nothing. (It may wake: for a timer that nobody needs any
+        more, or because the kernel moves what it still has.)"""
         used, wakes = self.measure_idle()
-        assert used < 3 and wakes <= 10, f"it had nothing to do: {used} ms, {wakes} wakes"
+        assert used < 3 and wakes <= 100, f"it had nothing to do: {used} ms, {wakes} wakes"
 
     def check_memory(self, what, queues, connections=0):
         """Grown by no more than `queues` connections with output may hold, `connections` without
