@@ -444,6 +444,7 @@ class Descriptors(unittest.TestCase):
 
     @over("tcp", "unix")
     def test_clients_that_come_and_go_at_the_limit_do_not_fill_the_log(self, victim):
+        victim.wait_fds(victim.fds_at_start)
         victim.limit_fds(2)
         for _ in range(1_000):
             with crowd(victim, 3, total=1) as clients:
