@@ -94,7 +94,8 @@ class Handler {
   // At the end of each turn in which this handler was called, before queued output leaves.
   virtual void OnBatchEnd(EventLoop& loop);
 
-  // EventLoop::Stop() was called: the listeners are closed. Default: loop.DrainAll().
+  // EventLoop::Stop() was called, and what was queued on the listeners is accepted; they let nobody
+  // else in. Default: loop.DrainAll().
   virtual void OnStop(EventLoop& loop);
 };
 

@@ -5,6 +5,11 @@
 // free again. So the acceptor enters the owed list, or, out of descriptors, tries again after each
 // close of ours and by a timer: it neither spins nor sleeps on clients, who stay in the backlog
 // meanwhile.
+//
+// A listener that stops lets no other handshake begin, but one that has begun ends when the ACK of
+// its client comes, after a round trip. The client takes itself for connected by then, and would be
+// reset if nobody listened any more: so the listener closes only some time later, and nobody waits
+// for it but Run().
 
 #include "net/acceptor.h"
 
@@ -21,6 +26,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kFirstRetry{5};
 constexpr std::chrono::milliseconds kLastRetry{100};
+constexpr std::chrono::milliseconds kHandshake{100};  // TCP: how long one may take that had begun
 constexpr std::chrono::seconds kTellAgain{10};
 
 // accept(2): the client that was to be taken is gone, or the network has an error for it. The next
@@ -71,6 +77,7 @@ void Acceptor::Stop() {
     log::Warning("listener {}: clients that come while it closes may be reset: {}", socket_.url(),
                  std::error_code(-result, std::system_category()).message());
   }
+  close_at_ = Engine::DeadlineIn(socket_.is_unix() ? Duration::zero() : kHandshake);
   Owe();
 }
 
@@ -109,11 +116,18 @@ void Acceptor::AcceptSome() {
       case Outcome::kStarved:
         return Wait();
       case Outcome::kDrained:
-        if (stopping_) Close(/*unlink_path=*/true);
+        if (stopping_) CloseInTime();
         return;
     }
   }
   Owe();  // no edge will announce those that are left
+}
+
+void Acceptor::CloseInTime() {
+  if (core_.engine.Now() >= close_at_) return Close(/*unlink_path=*/true);
+  waits_ = true;
+  core_.engine.CancelTimer(retry_timer_);
+  retry_timer_ = core_.engine.ArmTimerAt(close_at_, token_);
 }
 
 Acceptor::Outcome Acceptor::AcceptOne() {

@@ -26,13 +26,15 @@ class Acceptor final : public EventSource {
   Acceptor& operator=(const Acceptor&) = delete;
   ~Acceptor();
 
-  // Lets nobody else into the queue, takes what is in it, in the owed list, then closes.
+  // Lets nobody else in, takes what is queued, in the owed list, then closes: a Unix listener at
+  // once, one of TCP when handshakes that had begun have had their time.
   void Stop();
   // Closes now; `unlink_path` is false in a forked child.
   void Close(bool unlink_path) noexcept;
 
   [[nodiscard]] bool IsOpen() const noexcept { return socket_.fd() >= 0; }
-  // Clients wait in the queue because there are no descriptors, or no memory, for them.
+  // Clients wait in the queue because there are no descriptors, or no memory, for them; or nobody
+  // does, and it waits to close.
   [[nodiscard]] bool IsWaiting() const noexcept { return waits_; }
   [[nodiscard]] const Address& address() const noexcept { return address_; }
   [[nodiscard]] Handler& handler() const noexcept { return handler_; }
@@ -51,6 +53,7 @@ class Acceptor final : public EventSource {
   [[nodiscard]] bool HandlerTakes(int fd, const Address& peer);
   void Starve(int error);
   void Wait();
+  void CloseInTime();
   void Owe();
 
   LoopCore& core_;
@@ -62,6 +65,8 @@ class Acceptor final : public EventSource {
   bool owed_ = false;
   bool stopping_ = false;
   bool waits_ = false;
+
+  Clock::time_point close_at_;  // once it is stopping
 
   // While there are no descriptors: when to look again, should no close of ours come first.
   std::chrono::milliseconds retry_{0};

@@ -2,9 +2,10 @@
 //
 // Stop() stores the grace and wakes the loop; all else happens on the loop's thread:
 //
-//     kRunning --> kAccepting   listeners let nobody else in, take what is queued, and close
+//     kRunning --> kAccepting   listeners let nobody else in, and take what is queued
 //              --> kDraining    OnStop, whose default is DrainAll(); connections finish. A listener
-//                               that waits for descriptors takes the rest as they finish
+//                               that waits for descriptors takes the rest as they finish; one of
+//                               TCP stays a little for handshakes that had begun, and closes
 //              --> ended        when none is left; kAborted: what is left when the grace is over is
 //                               reset
 

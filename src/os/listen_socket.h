@@ -46,10 +46,11 @@ class ListenSocket {
   ListenSocket& operator=(const ListenSocket&) = delete;
   ~ListenSocket() { Close(true); }
 
-  // From here on nobody else gets into the queue; who is in it can still be accepted. So nobody is
-  // reset by Close(), if it comes when the queue is empty. TCP: a new client's SYN is dropped, and
-  // it tries again when this socket is gone (in a second: it finds another listener, or is
-  // refused). Unix: it is refused at once. Returns 0 or -errno.
+  // From here on nobody else gets in; who is in the queue can still be accepted, and handshakes
+  // that have begun can end. So nobody is reset by Close(), if it comes when both have had their
+  // time. TCP: a new client's SYN is dropped, and it tries again when this socket is gone (in a
+  // second: it finds another listener, or is refused). Unix: it is refused at once. Returns 0 or
+  // -errno.
   [[nodiscard]] int RefuseNew() noexcept;
 
   // Once; later calls do nothing. unlink_path: removes the path of a Unix socket too, if it is

@@ -1,7 +1,9 @@
 // Handlers that are not written as a class: of lambdas, and one object for each connection.
 
+#include <chrono>
 #include <string>
 
+#include "os/sys.h"
 #include "support/catch.h"
 #include "support/real_loop.h"
 
@@ -71,6 +73,7 @@ TEST_CASE("an empty handler of lambdas reads and discards, and stops", "[net][ha
   it.RunUntil([&] {
     client.Receive();
     if (client.ended) client.Close();
+    weir::sys::fake::Advance(std::chrono::milliseconds(1));
     return it.loop.IsStopped();
   });
 }

@@ -250,6 +250,41 @@ TEST_CASE("with the process's own limit reached, clients wait and are then serve
   }
 }
 
+TEST_CASE(
+    "with the process's own limit reached at Stop, the queue is served as the drain frees some",
+    "[net][real][accept][stop]") {
+  if (kNeedsDescriptors) return;
+  constexpr std::size_t kOpen = 3;
+  constexpr std::size_t kQueued = 5;
+  RealLoop<EchoRecorder> it;
+  std::vector<Client> clients;
+  for (std::size_t i = 0; i < kOpen; ++i) clients.push_back(it.ConnectAndOpen());
+  it.RunUntilQuiet();
+  for (Client& client : ConnectMany(it, kQueued)) clients.push_back(std::move(client));
+  for (Client& client : clients) client.Send("request");
+  const NoDescriptors none;
+  const Clock::time_point before = fake::Now();
+  it.loop.Stop();
+  it.RunUntilQuiet();
+  CHECK(it.handler.opens == static_cast<int>(kOpen));
+
+  // Each peer that ends frees the one descriptor that the next of the queue needs; the client's own
+  // stays.
+  for (std::size_t i = 0; i < clients.size(); ++i) {
+    CHECK(it.handler.opens == static_cast<int>(std::min(kOpen + i, clients.size())));
+    it.RunToEndOf(clients[i]);
+    CHECK(clients[i].received == "request");
+    CHECK(clients[i].error == 0);
+    clients[i].HalfClose();
+    it.RunUntilQuiet();
+  }
+  CHECK(fake::Now() == before);
+  CHECK(it.handler.closes == static_cast<int>(kOpen + kQueued));
+  CHECK(it.handler.reason == CloseReason::kShutdown);
+  it.loop.Run();
+  CHECK(it.loop.IsStopped());
+}
+
 TEST_CASE("a stop while there are no descriptors does not wait for the grace to end",
           "[net][real][accept][stop]") {
   RealLoop it;
@@ -424,6 +459,7 @@ TEST_CASE("StopListening takes what is queued, refuses what comes, and keeps wha
   it.loop.StopListening(it.listener);
   it.loop.StopListening(it.listener);  // once is enough, twice is harmless
   it.RunUntil([&] { return it.handler.opens == 5; });
+  fake::Advance(milliseconds(100));
   it.RunUntilQuiet();
 
   const UniqueFd late(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));

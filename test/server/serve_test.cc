@@ -8,6 +8,8 @@
 #include <memory>
 #include <sstream>
 #include <stdexcept>
+#include <string>
+#include <vector>
 
 #include "support/catch.h"
 #include "support/real_loop.h"
@@ -124,7 +126,7 @@ TEST_CASE("SIGINT and SIGTERM drain, and Serve returns 0 and gives the signals b
 
   CHECK(Serve(handler, {"tcp://127.0.0.1:0"}) == 0);
 
-  CHECK(handler.calls.back() == "stop");
+  CHECK(handler.calls == std::vector<std::string>{"start", "stop", "batch"});
   CHECK_FALSE(IsBlocked(SIGINT));
   CHECK_FALSE(IsBlocked(SIGTERM));
   CHECK(errors.text().empty());
