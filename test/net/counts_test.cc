@@ -4,6 +4,9 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <array>
+#include <chrono>
+#include <string>
 #include <vector>
 
 #include "os/sys.h"
@@ -322,6 +325,136 @@ TEST_CASE("a short connection costs at most 6.6 system calls and no heap allocat
   CHECK(sys::calls().epoll_ctl_del == 0);
   CHECK(sys::calls().close == 16 * kRounds);
   CHECK(sys::calls().shutdown == 0);
+}
+
+TEST_CASE("a short connection whose peer closes costs at most 6.6 system calls and no allocation",
+          "[net][counts]") {
+  // Connect, one request, the peer's FIN: with and without times that are set for everybody.
+  const auto idle = GENERATE(std::chrono::seconds(0), std::chrono::seconds(30));
+  CAPTURE(idle.count());
+  RealLoop<Echo> it{{.idle_timeout = idle}};
+  constexpr std::size_t kCrowd = 16;
+  const auto visit = [&] {
+    std::array<Client, kCrowd> clients;
+    for (Client& client : clients) {
+      client = it.Connect();
+      Ask(client);
+    }
+    const int closed = it.handler.closes + static_cast<int>(kCrowd);
+    it.TurnWhenReady();
+    for (Client& client : clients) {
+      TakeReply(client);
+      client.Close();
+    }
+    while (it.handler.closes < closed) it.TurnWhenReady();
+  };
+  for (int i = 0; i < 10; ++i) visit();  // warm
+
+  sys::calls() = {};
+  constexpr int kRounds = 10;
+  std::size_t allocations = 0;
+  for (int i = 0; i < kRounds; ++i) {
+    const std::size_t before = Allocations();
+    visit();
+    allocations += Allocations() - before;
+  }
+
+  CHECK(allocations == 0);
+  constexpr int kVisits = static_cast<int>(kCrowd) * kRounds;
+  CHECK(static_cast<double>(sys::calls().all) / kVisits <= 6.6);
+  CHECK(sys::calls().recv == 2 * kVisits);  // the request, the end
+  CHECK(sys::calls().send == kVisits);
+  CHECK(sys::calls().epoll_ctl_add == kVisits);
+  CHECK(sys::calls().epoll_ctl_mod == 0);
+  CHECK(sys::calls().epoll_ctl_del == 0);
+  CHECK(sys::calls().shutdown == 0);  // close() sends the FIN
+  CHECK(sys::calls().close == kVisits);
+}
+
+TEST_CASE("a connection that we close, and which lingers, costs no heap allocation once warm",
+          "[net][counts]") {
+  class Once final : public Handler {
+   public:
+    int closes = 0;
+    std::size_t OnData(Connection& connection, std::string_view in) override {
+      connection.SetReadDeadline(connection.Loop().Now() + std::chrono::seconds(5));
+      connection.Write(in);
+      connection.Close();
+      return in.size();
+    }
+    void OnClose(Connection&, weir::CloseReason, std::error_code) override { ++closes; }
+  };
+  RealLoop<Once> it{{.idle_timeout = std::chrono::seconds(30)}};
+  const auto visit = [&] {
+    std::array<Client, 16> clients;
+    for (Client& client : clients) {
+      client = it.Connect();
+      Ask(client);
+    }
+    it.TurnWhenReady();
+    for (Client& client : clients) TakeReply(client);
+    if (it.loop.GetStats().lingering != 16) FAIL("all linger");
+    for (Client& client : clients) client.Close();
+    while (it.core().table.live() != 0) it.Turn();
+  };
+  for (int i = 0; i < 10; ++i) visit();
+
+  sys::calls() = {};
+  const std::size_t before = Allocations();
+  for (int i = 0; i < 10; ++i) visit();
+
+  CHECK(Allocations() == before);
+  CHECK(it.handler.closes == 20 * 16);
+  CHECK(sys::calls().shutdown == 160);
+  CHECK(sys::calls().epoll_ctl_mod == 0);
+  CHECK(it.core().extensions.live() == 0);
+}
+
+TEST_CASE("sends that succeed change nothing in epoll, and no timer", "[net][counts]") {
+  RealLoop<Echo> it{{.idle_timeout = std::chrono::seconds(30)}};
+  Client client = it.ConnectAndOpen();
+  it.RunUntilQuiet();
+  const std::string large(200'000, 'l');
+  sys::calls() = {};
+  const std::size_t before = Allocations();
+  for (int i = 0; i < 20; ++i) {
+    Ask(client);
+    it.TurnWhenReady();
+    TakeReply(client);
+    it.handler.last->Write(large);
+    it.Turn();
+    TakeReply(client, large.size());
+  }
+  CHECK(Allocations() == before);
+  CHECK(sys::calls().epoll_ctl_mod == 0);
+  CHECK(sys::calls().send == 40);
+}
+
+TEST_CASE("an idle connection owns no buffer, no extension and 128 bytes at most",
+          "[net][counts]") {
+  // Hot, cold, and the slot's link.
+  static_assert(sizeof(weir::ConnectionImpl) == 64);
+  static_assert(sizeof(weir::ConnectionCold) <= 48);
+  struct Link {
+    std::uint32_t next;
+    std::uint32_t generation;
+  };
+  static_assert(sizeof(weir::ConnectionImpl) + sizeof(weir::ConnectionCold) + sizeof(Link) <= 128);
+
+  RealLoop<Echo> it;
+  std::vector<Client> clients;
+  for (int i = 0; i < 100; ++i) {
+    clients.push_back(it.ConnectAndOpen());
+    Ask(clients.back());
+    it.RunUntilQuiet(2);
+    TakeReply(clients.back());
+  }
+  CHECK(it.handler.deliveries == 100);
+  CHECK(it.core().table.live() == 100);
+  CHECK(it.core().extensions.live() == 0);
+  CHECK(it.core().buffers.bytes_in_use() == 0);
+  CHECK(it.core().Buffered() == 0);
+  CHECK(it.loop.NextTimeout() == Duration::max());  // and no timer
 }
 
 TEST_CASE("the first request of a connection needs no epoll_wait of its own", "[net][counts]") {

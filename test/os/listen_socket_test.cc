@@ -356,3 +356,102 @@ TEST_CASE("an abstract name needs no file", "[listen][unix]") {
   CHECK(sys::calls().files == 0);
   CHECK(Listen(url)->url() == url);  // gone with its socket
 }
+
+// ---- RefuseNew
+
+namespace {
+
+// A connect that does not wait: its errno, or 0.
+int ErrorOfConnect(const UniqueFd& fd, const Address& to) {
+  return -sys::Connect(fd.get(), to.Raw(), static_cast<socklen_t>(to.RawSize()));
+}
+
+}  // namespace
+
+TEST_CASE("RefuseNew on TCP: nobody else gets in, and who is in it is served", "[listen][refuse]") {
+  const std::string url = GENERATE(as<std::string>{}, "tcp://127.0.0.1:0", "tcp://[::1]:0",
+                                   "tcp://:0", "tcp4://:0", "tcp6://:0");
+  if (url.find("4:") == url.npos && url.find("127") == url.npos && !HasIp6()) return;
+  CAPTURE(url);
+  const auto listener = Listen(url);
+  const std::string host = FamilyOf(listener->address()) == AF_INET6 ? "[::1]" : "127.0.0.1";
+  const Address address = WithPort(host, listener->address().Port());
+  const UniqueFd queued = ConnectTo(address);
+  REQUIRE(queued);
+  REQUIRE(::send(queued.get(), "in time", 7, MSG_NOSIGNAL) == 7);
+
+  REQUIRE(listener->RefuseNew() == 0);
+  const UniqueFd late(sys::Socket(FamilyOf(address), SOCK_STREAM, 0));
+  CHECK(ErrorOfConnect(late, address) == EINPROGRESS);  // its SYN was dropped
+
+  const Accepted accepted = AcceptFrom(listener->fd());
+  CHECK(sys::Accept(listener->fd(), nullptr, nullptr) == -EAGAIN);  // nobody else
+  std::array<char, 16> room;
+  REQUIRE(::recv(accepted.fd.get(), room.data(), room.size(), 0) == 7);  // data passes the filter
+  REQUIRE(::send(accepted.fd.get(), "reply", 5, MSG_NOSIGNAL) == 5);
+  listener->Close(true);
+  REQUIRE(::recv(queued.get(), room.data(), room.size(), 0) == 5);
+
+  // What was accepted has the filter too: it must not be cut off from its peer's end.
+  REQUIRE(::send(queued.get(), "more", 4, MSG_NOSIGNAL) == 4);
+  REQUIRE(::shutdown(queued.get(), SHUT_WR) == 0);
+  pollfd wanted{accepted.fd.get(), POLLRDHUP, 0};
+  REQUIRE(::poll(&wanted, 1, 5000) == 1);
+  CHECK(::recv(accepted.fd.get(), room.data(), room.size(), 0) == 4);
+  CHECK(::recv(accepted.fd.get(), room.data(), room.size(), 0) == 0);
+
+  pollfd handshake{late.get(), POLLOUT, 0};
+  CHECK(::poll(&handshake, 1, 0) == 0);
+  CHECK_FALSE(ConnectTo(address));  // with the listener gone
+}
+
+TEST_CASE("RefuseNew on TCP lets a handshake end that had begun", "[listen][refuse]") {
+  // With TCP_DEFER_ACCEPT a handshake does not end before the first byte of the client.
+  const auto listener = Listen("tcp://127.0.0.1:0");
+  const int seconds = 5;
+  REQUIRE(sys::SetOption(listener->fd(), IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof seconds) ==
+          0);
+  const UniqueFd client = ConnectTo(listener->address());
+  REQUIRE(client);
+  REQUIRE(sys::Accept(listener->fd(), nullptr, nullptr) == -EAGAIN);
+  REQUIRE(listener->RefuseNew() == 0);
+  REQUIRE(::send(client.get(), "hello", 5, MSG_NOSIGNAL) == 5);
+  const Accepted accepted = AcceptFrom(listener->fd());
+  std::array<char, 16> room;
+  CHECK(::recv(accepted.fd.get(), room.data(), room.size(), 0) == 5);
+}
+
+TEST_CASE("RefuseNew on a Unix socket: refused at once, and who is in the queue is served",
+          "[listen][refuse][unix]") {
+  const Folder folder;
+  const bool is_path = GENERATE(true, false);
+  CAPTURE(is_path);
+  const std::string url =
+      is_path ? "unix:" + folder.File("x") : "unix:@weir-refuse-test-" + std::to_string(::getpid());
+  const auto listener = Listen(url);
+  const UniqueFd queued = ConnectTo(listener->address());
+  REQUIRE(queued);
+  REQUIRE(::send(queued.get(), "in time", 7, MSG_NOSIGNAL) == 7);
+
+  REQUIRE(listener->RefuseNew() == 0);
+  const UniqueFd late(sys::Socket(AF_UNIX, SOCK_STREAM, 0));
+  CHECK(ErrorOfConnect(late, listener->address()) == ECONNREFUSED);
+
+  const Accepted accepted = AcceptFrom(listener->fd());
+  CHECK(sys::Accept(listener->fd(), nullptr, nullptr) == -EAGAIN);
+  std::array<char, 16> room;
+  CHECK(::recv(accepted.fd.get(), room.data(), room.size(), 0) == 7);
+  REQUIRE(::send(accepted.fd.get(), "reply", 5, MSG_NOSIGNAL) == 5);
+  listener->Close(true);
+  CHECK(::recv(queued.get(), room.data(), room.size(), 0) == 5);
+  if (is_path) CHECK_FALSE(Exists(folder.File("x")));
+}
+
+TEST_CASE("what the kernel says to RefuseNew is told", "[listen][refuse]") {
+  const bool is_unix = GENERATE(false, true);
+  const auto listener = Listen(is_unix ? "unix:@weir-refuse-test-" + std::to_string(::getpid())
+                                       : "tcp://127.0.0.1:0");
+  fake::FailNext(is_unix ? &Calls::shutdown : &Calls::set_option, ENOMEM);
+  CHECK(listener->RefuseNew() == -ENOMEM);
+  CHECK(ConnectTo(listener->address()));
+}
