@@ -146,14 +146,18 @@ TEST_CASE("RunOnce waits as long as it is told, and no longer", "[net][real][tur
   CHECK(fake::Now() - before == milliseconds(30));
 }
 
-TEST_CASE("Now() is read once a turn", "[net][real][turn]") {
+TEST_CASE("Now() is read once a turn, and between turns each time anew", "[net][real][turn]") {
   RealLoop it;
-  it.Turn();
-  const Clock::time_point now = it.loop.Now();
-  fake::Advance(seconds(1));
-  CHECK(it.loop.Now() == now);
+  Clock::time_point now;
+  it.loop.Post([&] {
+    now = it.loop.Now();
+    fake::Advance(seconds(1));
+    CHECK(it.loop.Now() == now);
+  });
   it.Turn();
   CHECK(it.loop.Now() == now + seconds(1));
+  fake::Advance(seconds(1));
+  CHECK(it.loop.Now() == now + seconds(2));
 }
 
 TEST_CASE("Current() is the loop of the callback that runs, and nobody's outside",
