@@ -488,8 +488,12 @@ class Descriptors(unittest.TestCase):
     def test_a_stop_takes_those_who_wait_as_others_leave(self, victim):
         with self.starving(victim) as (served, waiting):
             victim.send_signal(signal.SIGTERM)
-            for client in served[:-1]:
-                client.close()  # the last one stays to the end, and hinders nobody
+            for client in served:  # none leaves until the server, which drains, has sent its end
+                client.ends = True
+            pump(served, lambda: all(client.has_ended for client in served))
+            for client in served:
+                client.ends, client.has_ended = False, False
+                client.close()
             left = set(waiting)
             for client in left:
                 client.ends = True
@@ -500,7 +504,6 @@ class Descriptors(unittest.TestCase):
                     client.ends, client.has_ended = False, False  # for who counts at the end
                     client.close()
                     left.remove(client)
-            served[-1].close()
             victim.check_exit()
 
 
