@@ -2,6 +2,7 @@
 // The model (support/model_socket.h) raises edges as epoll does, so that a connection which
 // forgets something is found asleep on it.
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
@@ -27,7 +28,9 @@ using test::ModelSocket;
 using test::ScriptedLoop;
 using test::ScriptedWire;
 
-constexpr auto kLinger = std::chrono::milliseconds(40);
+using std::chrono::milliseconds;
+
+constexpr milliseconds kLinger(40);
 
 // What a sequence got wrong, once: a check for each of millions of steps would be slow.
 class Verdict {
@@ -57,12 +60,31 @@ struct Life {
   std::size_t consumed = 0;  // of socket.arrived
   std::string written;       // what Write() took
   std::size_t need = 0;      // NeedAtLeast()
+
+  // Backpressure, and what OnData left because of it.
+  std::size_t high = 0;
+  std::size_t low = 0;
+  bool waits_for_drain = false;
+
+  // Times, as the program set them. A byte moved last at `moved`.
+  Duration idle{};
+  Clock::time_point idle_from;
+  Clock::time_point moved;
+  std::size_t moved_bytes = 0;
+  bool idle_told = false;
+  Clock::time_point read_deadline;
+  Clock::time_point write_deadline;
+  std::uint64_t set_in = 0;  // the turn of the latest of these calls
 };
 
 class Session final : public Handler {
  public:
   Session(std::uint32_t seed, Wire::Traits traits)
-      : random_(seed), traits_(traits), loop_(MakeOptions(random_)), kernel_(loop_.poller) {
+      : random_(seed),
+        traits_(traits),
+        options_(MakeOptions(random_)),
+        loop_(options_),
+        kernel_(loop_.poller) {
     loop_.poller.on_wait = [this](int timeout) {
       const bool idle = !loop_.HasWork() && !kernel_.HasEdges();
       verdict.Expect(timeout == 0 || !loop_.HasWork(), "it slept on work");
@@ -82,9 +104,20 @@ class Session final : public Handler {
  private:
   static Options MakeOptions(std::mt19937& random) {
     const std::size_t chunk = std::size_t{1} << (random() % 8);
+    const auto sometimes = [&](std::size_t small, std::size_t otherwise) {
+      return random() % 3 == 0 ? random() % small : otherwise;
+    };
+    const std::size_t high = sometimes(2000, 256 << 10);
     return {.read_chunk = chunk,
             .read_budget = chunk * (1 + random() % 3),
+            .write_budget = 1 + sometimes(5000, 1 << 20),
             .turn_budget = chunk * (1 + random() % 6),
+            .high_water = high,
+            .low_water = high / (1 + random() % 4),
+            .auto_pause = random() % 4 != 0,
+            .max_output = sometimes(20'000, 64 << 20),
+            .idle_timeout = milliseconds(sometimes(30, 0)),
+            .write_stall = milliseconds(sometimes(60, 60'000)),
             .close_linger = kLinger};
   }
   std::uint32_t Below(std::uint32_t bound) { return static_cast<std::uint32_t>(random_() % bound); }
@@ -119,7 +152,7 @@ class Session final : public Handler {
         Post();
         break;
       case 8:
-        if (OneIn(3)) sys::fake::Advance(std::chrono::milliseconds(Below(30)));
+        if (OneIn(3)) Advance(milliseconds(Below(30)));
         break;
       default:
         Turn();
@@ -148,6 +181,10 @@ class Session final : public Handler {
     const int fd = next_fd_++;
     kernel_.Adopt(fd, life.socket);
     opening_ = &life;
+    life.high = options_.high_water;
+    life.low = options_.low_water;
+    life.idle = options_.idle_timeout;
+    life.idle_from = life.moved = sys::Now();
     connection->Open(
         loop_.core(),
         {.fd = fd, .wire = &life.socket, .handler = this, .listener = 0, .peer = PeerAddress()});
@@ -161,6 +198,7 @@ class Session final : public Handler {
   }
 
   void Turn() {
+    ++turn_;
     loop_.Turn();
     CheckLives();
   }
@@ -176,8 +214,24 @@ class Session final : public Handler {
           "FIN before all output");
       verdict.Expect(!socket.fin || !socket.reset || socket.sent == life->written,
                      "FIN, and then a reset that drops output");
+      NoteMoved(*life);
       if (quiet) CheckQuiet(*life);
     }
+  }
+
+  void Advance(Duration time) {
+    for (const auto& life : lives_) NoteMoved(*life);
+    sys::fake::Advance(time);
+  }
+
+  // REQUIRES: time has stood still since the bytes moved.
+  static void NoteMoved(Life& life) {
+    Connection* const open = life.connection;
+    const std::size_t bytes = open == nullptr ? 0 : open->BytesIn() + open->BytesOut();
+    if (bytes == life.moved_bytes) return;
+    life.moved_bytes = bytes;
+    life.moved = sys::Now();
+    life.idle_told = false;
   }
 
   void CheckQuiet(const Life& life) {
@@ -185,7 +239,14 @@ class Session final : public Handler {
     Connection* const open = life.ref.Get();
     if (socket.closes != 0) return;
     if (open != nullptr) {
-      verdict.Expect(life.paused || !socket.HasNews(), "it sleeps on input");
+      const bool auto_paused = options_.auto_pause && open->Congested();
+      verdict.Expect(life.paused || auto_paused || !socket.HasNews(), "it sleeps on input");
+      verdict.Expect(!open->Congested() || open->Pending() > life.low, "it is owed OnDrain");
+      verdict.Expect(open->Pending() <= life.high || open->Congested(), "it is not congested");
+      verdict.Expect(!life.waits_for_drain || life.paused || auto_paused || life.ends > 0 ||
+                         open->Input().empty() || open->Input().size() < life.need,
+                     "it sleeps on what OnData left when it was congested");
+      CheckTimes(life, *open);
       verdict.Expect(open->Pending() == 0 || socket.no_space, "it sleeps on output");
       verdict.Expect(socket.error == 0 || life.ends > 0, "it sleeps on an error");
       verdict.Expect(socket.pending_error == 0, "it sleeps on an error that nobody has asked for");
@@ -193,6 +254,21 @@ class Session final : public Handler {
       verdict.Expect(!socket.HasNews(), "closed, it sleeps on input");
     }
   }
+
+  // What was due before this turn was told in it.
+  void CheckTimes(const Life& life, const Connection& open) {
+    if (life.set_in == turn_) return;
+    constexpr milliseconds kSlack(2);  // ticks
+    const Clock::time_point past = sys::Now() - kSlack;
+    const bool waits = open.Pending() != 0 && life.moved < past;
+    verdict.Expect(!IsSet(life.read_deadline) || life.read_deadline > past, "no read timeout");
+    verdict.Expect(!IsSet(life.write_deadline) || life.write_deadline > past || !waits,
+                   "no write timeout");
+    const Clock::time_point idle_from = std::max(life.idle_from, life.moved);
+    verdict.Expect(life.idle == Duration::zero() || life.idle_told || idle_from + life.idle > past,
+                   "no idle timeout");
+  }
+  static bool IsSet(Clock::time_point deadline) { return deadline != Clock::time_point(); }
 
   // All peers go; nothing may be left.
   void End() {
@@ -212,7 +288,7 @@ class Session final : public Handler {
       }
       for (int turns = 0; turns < 60000 && (loop_.HasWork() || kernel_.HasEdges()); ++turns) Turn();
       verdict.Expect(!loop_.HasWork(), "it never comes to rest");
-      sys::fake::Advance(2 * kLinger);
+      Advance(2 * kLinger);
       Turn();
       Turn();
     }
@@ -225,6 +301,9 @@ class Session final : public Handler {
     verdict.Expect(loop_.core().table.live() == 0, "a slot is left");
     verdict.Expect(loop_.core().buffers.bytes_in_use() == 0, "a ring is left");
     verdict.Expect(loop_.core().contexts.in_use() == 0, "a context is left");
+    verdict.Expect(loop_.core().held_output == 0, "a string is left");
+    verdict.Expect(loop_.core().extensions.live() == 0, "an extension is left");
+    verdict.Expect(stops || !loop_.core().engine.HasTimers(), "a timer is left");
     verdict.Expect(loop_.loop->GetStats().connections == 0, "a connection is still counted");
     verdict.Expect(loop_.loop->GetStats().lingering == 0, "a lingering one is still counted");
   }
@@ -243,7 +322,16 @@ class Session final : public Handler {
     Connection* const connection = life.connection;
     if (connection == nullptr) return;
     ++calling_;
-    switch (Below(16)) {
+    switch (Below(18)) {
+      case 16:
+        SetTime(life);
+        break;
+      case 17:
+        if (!OneIn(3)) break;
+        life.high = Below(1000);
+        life.low = life.high == 0 ? 0 : Below(static_cast<std::uint32_t>(life.high) + 1);
+        connection->SetWatermarks(life.high, life.low);
+        break;
       case 14:
         connection->SetFlush(OneIn(2) ? Flush::kBatch : Flush::kCallback);
         break;
@@ -292,6 +380,25 @@ class Session final : public Handler {
     --calling_;
   }
 
+  void SetTime(Life& life) {
+    if (!life.connection->IsOpen()) return;
+    life.set_in = turn_;
+    NoteMoved(life);
+    const Clock::time_point deadline =
+        OneIn(4) ? Clock::time_point() : sys::Now() + milliseconds(Below(50)) - milliseconds(10);
+    switch (Below(3)) {
+      case 0:
+        life.idle = milliseconds(OneIn(3) ? 0 : Below(40));
+        life.idle_from = sys::Now();
+        life.idle_told = false;
+        return life.connection->SetIdleTimeout(life.idle);
+      case 1:
+        return life.connection->SetReadDeadline(life.read_deadline = deadline);
+      default:
+        return life.connection->SetWriteDeadline(life.write_deadline = deadline);
+    }
+  }
+
   void Write(Life& life) {
     std::string bytes(OneIn(20) ? 40'000 : OneIn(10) ? 3000 : Below(30), '\0');
     for (char& byte : bytes) byte = static_cast<char>('A' + Below(26));
@@ -299,6 +406,7 @@ class Session final : public Handler {
     const bool taken = WriteSomehow(*life.connection, bytes);
     verdict.Expect(!taken || (open && !life.shut_down), "a Write() after the end is taken");
     if (taken) life.written += bytes;
+    if (open && !taken && !life.connection->IsOpen()) life.aborted = true;  // max_output
   }
 
   bool WriteSomehow(Connection& connection, const std::string& bytes) {
@@ -317,7 +425,7 @@ class Session final : public Handler {
         if (room.empty()) return false;
         std::copy(bytes.begin(), bytes.end(), room.begin());
         connection.Commit(bytes.size());
-        return true;
+        return connection.IsOpen();
       }
       default:
         return connection.Write(bytes);
@@ -368,13 +476,48 @@ class Session final : public Handler {
     verdict.Expect(connection.Input() == in, "Input() is not what OnData was given");
     verdict.Expect(life.socket.arrived.compare(life.consumed, in.size(), in) == 0,
                    "OnData is not what arrived");
+    verdict.Expect(!options_.auto_pause || !connection.Congested(), "OnData of a congested one");
+    life.waits_for_drain = false;
     ActSome(connection, true);
     if (OneIn(80)) return Handler::kReject;
     if (OneIn(150)) return in.size() + 1;
     const std::size_t count =
         OneIn(2) ? in.size() : Below(static_cast<std::uint32_t>(in.size() + 1));
     if (connection.IsOpen()) life.consumed += count;
+    life.waits_for_drain = count < in.size() && options_.auto_pause && connection.Congested();
     return count;
+  }
+
+  void OnDrain(Connection& connection) override {
+    Life& life = Of(connection);
+    verdict.Expect(life.closes == 0 && connection.IsOpen(), "OnDrain of one that is closed");
+    ActSome(connection);
+  }
+
+  void OnTimeout(Connection& connection, TimeoutKind kind) override {
+    Life& life = Of(connection);
+    verdict.Expect(life.closes == 0 && connection.IsOpen(), "OnTimeout of one that is closed");
+    NoteMoved(life);
+    const Clock::time_point now = sys::Now();
+    switch (kind) {
+      case TimeoutKind::kIdle:
+        verdict.Expect(life.idle != Duration::zero() && !life.idle_told, "idle is told twice");
+        verdict.Expect(now >= std::max(life.idle_from, life.moved) + life.idle, "idle is early");
+        life.idle_told = true;
+        break;
+      case TimeoutKind::kRead:
+        verdict.Expect(IsSet(life.read_deadline) && now >= life.read_deadline, "read is early");
+        life.read_deadline = {};
+        break;
+      case TimeoutKind::kWrite:
+        verdict.Expect(IsSet(life.write_deadline) && now >= life.write_deadline, "write is early");
+        verdict.Expect(connection.Pending() != 0, "a write timeout, and no output waits");
+        life.write_deadline = {};
+        break;
+    }
+    ActSome(connection);
+    if (OneIn(4)) Handler::OnTimeout(connection, kind);
+    if (!connection.IsOpen()) life.aborted = true;
   }
 
   void OnEnd(Connection& connection) override {
@@ -397,7 +540,7 @@ class Session final : public Handler {
     verdict.Expect(life.ref.Get() == nullptr, "Get() finds it in OnClose");
     verdict.Expect(!connection.Write("x"), "Write() in OnClose is taken");
     verdict.Expect(reason != CloseReason::kError || error, "an error without an errno");
-    verdict.Expect(reason != CloseReason::kError || life.ever_paused ||
+    verdict.Expect(reason != CloseReason::kError || life.ever_paused || connection.Congested() ||
                        life.consumed + connection.Input().size() == life.socket.arrived.size(),
                    "an error before all data");
     if (error) life.aborted = true;
@@ -416,6 +559,8 @@ class Session final : public Handler {
 
   std::mt19937 random_;
   const Wire::Traits traits_;
+  const Options options_;
+  std::uint64_t turn_ = 0;
   std::deque<std::unique_ptr<Life>> lives_;
   Life* opening_ = nullptr;
   int next_fd_ = 1000;
