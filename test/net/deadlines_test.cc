@@ -643,6 +643,26 @@ TEST_CASE("OnTimeout may clear what is due beside it", "[net][deadline]") {
   CHECK(it.TakeTold() == "write 41");
 }
 
+TEST_CASE("a time that OnTimeout sets for another connection does not become its own",
+          "[net][deadline]") {
+  Recorder other_handler;
+  ScriptedWire other_wire;
+  Timed it;
+  ConnectionImpl& other = it.Open(other_wire, other_handler);
+  it.RunUntilQuiet();
+  it.handler.on_timeout = [&](Connection& connection, TimeoutKind kind) {
+    it.Note(kind);
+    connection.SetReadDeadline({});  // nothing of its own is left
+    other.SetIdleTimeout(10ms);
+  };
+  it.connection().SetReadDeadline(it.At(40ms));
+  it.RunTo(50);
+  CHECK(it.TakeTold() == "read 40");
+  CHECK(other_handler.timeouts == 0);
+  it.RunTo(51);
+  CHECK(other_handler.timeouts == 1);
+}
+
 TEST_CASE("OnTimeout may set a handler, which is told from then on", "[net][deadline]") {
   Recorder second;
   Timed it;

@@ -417,6 +417,20 @@ TEST_CASE("a drain delivers and answers all that had arrived, however often it i
   CHECK((with_end ? it.wire.closed : it.wire.fin));  // after the peer's end, close() sends ours
 }
 
+TEST_CASE("a drain delivers what a congested connection left, though nothing more has arrived",
+          "[net][limits][stop]") {
+  OneConnection it{kSmallWater};
+  AnswerBytes(it.handler);
+  it.wire.WillTake(0).WillReceive("abcdef");
+  it.RaiseEdge();
+  it.loop->Stop();
+  it.RunUntilQuiet();
+  CHECK(it.handler.closes == 0);
+  for (int i = 0; i < 20 && it.handler.closes == 0; ++i) Take(it, 700);
+  CHECK((it.wire.sent == AnswerTo("abcdef")));
+  CHECK(it.handler.reason == CloseReason::kShutdown);
+}
+
 TEST_CASE("a drain reads no more than had arrived", "[net][limits][stop]") {
   OneConnection it{{.read_chunk = 4, .high_water = 1000, .low_water = 100}};
   AnswerBytes(it.handler);
