@@ -933,6 +933,7 @@ TEST_CASE("what is still needed keeps the extension, whatever else is over", "[n
     it.Turn();
     it.RunTo(50);
     CHECK(it.handler.closes == 0);
+    CHECK(it.Extensions() == 1);
     connection.ResumeRead();
     it.RunUntilQuiet();
     CHECK(it.handler.text == "abc");
