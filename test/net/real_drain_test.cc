@@ -305,15 +305,22 @@ TEST_CASE("a codec that takes one message at a time gets each that had arrived",
     }
     return end + 1;
   };
-  const bool is_queued = GENERATE(true, false);
+  enum class Stage { kQueued, kOpen, kPaused };
+  const auto stage = GENERATE(Stage::kQueued, Stage::kOpen, Stage::kPaused);
+  CAPTURE(static_cast<int>(stage));
   Client client = it.Connect();
-  if (!is_queued) it.RunUntilQuiet();
+  if (stage != Stage::kQueued) it.RunUntilQuiet();
+  if (stage == Stage::kPaused) it.handler.last->PauseRead();
   std::string expected;
   for (int i = 0; i < kMessages; ++i) {
     client.Send("message " + std::to_string(i) + "\n");
     expected += "message " + std::to_string(i) + "!\n";
   }
   it.loop.Stop();
+  if (stage == Stage::kPaused) {
+    RunToOnStop(it);
+    it.handler.last->ResumeRead();
+  }
   ExpectReplyAndEnd(it, client, expected);
   RunToTheEnd(it);
 }
@@ -345,6 +352,10 @@ TEST_CASE("however long the queue is, each of its clients gets its reply", "[net
     clients.push_back(it.Connect());
     clients.back().Send(std::to_string(i) + "\n");
   }
+  it.handler.on_stop = [&](EventLoop& loop) {
+    CHECK(it.handler.opens == 200);  // all are accepted by then
+    loop.DrainAll();
+  };
   it.loop.Stop();
   for (int i = 0; i < 200; ++i) {
     ExpectReplyAndEnd(it, clients[static_cast<std::size_t>(i)], std::to_string(i) + "!\n");

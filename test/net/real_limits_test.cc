@@ -391,32 +391,45 @@ TEST_CASE("memory that was full within a turn only: who waited to be accepted is
 
 TEST_CASE("while memory is full nobody who holds some is read, and then all go on",
           "[net][real][limits]") {
-  // One hoards input until it is shed; what the other was sent meanwhile is not lost.
-  RealLoop<Crowd> it{
-      Options{.read_chunk = 64 << 10, .max_input = 8 << 20, .max_buffered = 1 << 20}};
-  std::string other_text;
-  it.handler.on_data = [&](Connection& connection, std::string_view in) {
-    if (connection.Ref() == it.handler.all[0]) return std::size_t{0};
+  RealLoop<Crowd> it{Options{.max_buffered = 1 << 20, .send_buffer = 16 << 10}};
+  std::string text;
+  it.handler.on_data = [&](Connection&, std::string_view in) {
     if (in.size() < 8) return std::size_t{0};
-    other_text += in;
+    text += in;
     return in.size();
   };
-  Client hoards = it.ConnectAndOpen();
+  Client slow = it.ConnectAndOpen(16 << 10);
   Client other = it.ConnectAndOpen();
+  Client empty = it.ConnectAndOpen();
   it.RunUntilQuiet();
   other.Send("half");
   it.RunUntilQuiet();
 
+  // One and the same turn fills the memory and has something to read.
+  it.loop.Post([&] { WriteInPieces(*it.handler.all[0].Get(), 2 << 20); });
+  other.Send("more");
+  empty.Send("whole...");
+  it.Turn();
+  CHECK(text == "whole...");  // who holds nothing is read
+  it.RunUntil([&] { return text == "whole...halfmore"; }, 20);
+  CHECK(it.handler.closes == 1);
+  CHECK(it.handler.reason == CloseReason::kOutputLimit);
+  CHECK(it.loop.GetStats().shed == 1);
+  it.RunUntilQuiet();
+  CHECK(it.loop.GetStats().buffered == 0);
+}
+
+TEST_CASE("who hoards input beyond max_buffered is reset", "[net][real][limits]") {
+  RealLoop<> it{Options{.read_chunk = 64 << 10, .max_input = 8 << 20, .max_buffered = 1 << 20}};
+  it.handler.on_data = [](Connection&, std::string_view) { return std::size_t{0}; };
+  Client hoards = it.ConnectAndOpen();
   const std::string much(1 << 16, 'm');
-  bool other_sent = false;
   it.RunUntil([&] {
     static_cast<void>(hoards.TrySend(much));
-    if (it.core().Buffered() > 512 << 10 && !std::exchange(other_sent, true)) other.Send("more");
     return it.handler.closes == 1;
   });
   CHECK(it.handler.reason == CloseReason::kInputLimit);
   CHECK(it.loop.GetStats().shed == 1);
-  it.RunUntil([&] { return other_text == "halfmore"; });
   it.RunUntilQuiet();
   CHECK(it.loop.GetStats().buffered == 0);
 }
@@ -496,7 +509,7 @@ TEST_CASE("idle_timeout closes a silent client, and a byte either way puts it of
           "[net][real][limits][time]") {
   const std::string kind = GENERATE(as<std::string>{}, "tcp", "unix");
   CAPTURE(kind);
-  RealLoop<EchoRecorder> it{Options{.idle_timeout = 10s}, UrlOf(kind)};
+  RealLoop<> it{Options{.idle_timeout = 10s}, UrlOf(kind)};
   Client client = it.ConnectAndOpen();
   it.RunUntilQuiet();
   for (int i = 0; i < 3; ++i) {
@@ -506,7 +519,11 @@ TEST_CASE("idle_timeout closes a silent client, and a byte either way puts it of
     } else {
       client.Send("i");
     }
-    it.RunUntil([&] { return client.Receive() == 1; });
+    const std::size_t moved = static_cast<std::size_t>(i) + 1;
+    it.RunUntil([&] {
+      client.Receive();
+      return client.received.size() + it.handler.text.size() == moved;
+    });
     it.RunUntilQuiet();
   }
   const Clock::time_point before = fake::Now();
@@ -516,7 +533,29 @@ TEST_CASE("idle_timeout closes a silent client, and a byte either way puts it of
   CHECK(it.handler.reason == CloseReason::kTimeout);
   it.RunToEndOf(client);
   CHECK(client.error == 0);
-  CHECK(client.received == "ioi");
+  CHECK(client.received == "o");
+  CHECK(it.handler.text == "ii");
+}
+
+TEST_CASE("a write deadline is told once, if the program lets the connection live",
+          "[net][real][limits][time]") {
+  class Patient : public Recorder {
+   public:
+    int timeouts = 0;
+    void OnTimeout(Connection&, TimeoutKind kind) override {
+      CHECK(kind == TimeoutKind::kWrite);
+      ++timeouts;
+    }
+  };
+  RealLoop<Patient> it{Options{.write_stall = 60s, .send_buffer = 16 << 10}};
+  Client client = it.ConnectAndOpen(16 << 10);
+  it.RunUntilQuiet();
+  it.handler.last->SetWriteDeadline(fake::Now() + 10s);
+  it.handler.last->Write(std::string(4 << 20, 'w'));
+  LetTimePassUntil(it, [&] { return it.handler.closes == 1; });
+  CHECK(it.handler.timeouts == 1);
+  CHECK(it.loop.GetStats().timeouts == 2);  // and then it has stalled
+  CHECK(it.handler.reason == CloseReason::kTimeout);
 }
 
 TEST_CASE("a read deadline comes whatever arrives until then, once", "[net][real][limits][time]") {
