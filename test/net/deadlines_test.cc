@@ -90,8 +90,11 @@ TEST_CASE("a connection on which nothing moves is told so, once, and not early",
   const bool by_option = GENERATE(true, false);
   Timed it{by_option ? Options{.idle_timeout = 40ms} : Options{}};
   if (!by_option) it.connection().SetIdleTimeout(40ms);
-  it.RunTo(500);
+  it.RunTo(41);
   CHECK(it.TakeTold() == "idle 41");
+  CHECK(it.loop->NextTimeout() > 1ms);  // told, it does not spin
+  it.RunTo(500);
+  CHECK(it.TakeTold().empty());
   CHECK(it.loop->GetStats().timeouts == 1);
 }
 
