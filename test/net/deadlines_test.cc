@@ -333,6 +333,14 @@ TEST_CASE("a write deadline that has passed comes as soon as output waits, not b
   CHECK(it.TakeTold().empty());  // once for each setting
 }
 
+TEST_CASE("another time that comes does not bring a write deadline along", "[net][deadline]") {
+  Timed it;
+  it.connection().SetWriteDeadline(it.At(20ms));
+  it.connection().SetReadDeadline(it.At(40ms));
+  it.RunTo(100);
+  CHECK(it.TakeTold() == "read 40");
+}
+
 TEST_CASE("output that left in time meets no write deadline; what waits later does",
           "[net][deadline]") {
   Timed it;
