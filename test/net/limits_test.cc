@@ -909,8 +909,8 @@ TEST_CASE("what dies already is counted as gone: nobody else is reset for it", "
 
 TEST_CASE("one that dies in the turn in which memory is full is not reset a second time",
           "[net][limits]") {
-  Crowd it(3, {.max_buffered = 12'000});
-  it.HoldOutput(0, 4000);
+  Crowd it(3, {.max_buffered = 8192});
+  it.HoldInput(0, 8192);  // all that may be held, and no more
   it.HoldOutput(1, 10'000);
   it.handlers[2].on_batch_end = [&](weir::EventLoop&) { it.Public(1).Abort(); };
   it.wires[2].WillReceive("x");
