@@ -19,6 +19,7 @@
 
 #include "loop/mailbox.h"
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 
@@ -58,7 +59,8 @@ Mailbox::NodeCache& Mailbox::ThisThreadsNodes() noexcept {
   return nodes;
 }
 
-Mailbox::Mailbox(std::size_t limit) : limit_(limit) {
+Mailbox::Mailbox(std::size_t limit)
+    : limit_(limit), most_uncounted_(std::clamp<std::size_t>(limit / 64, 1, kMostUncounted)) {
   const int fd = sys::EventFd();
   if (fd < 0) throw Error::System("eventfd", -fd);
   event_.reset(fd);
@@ -84,7 +86,7 @@ Mailbox::Node* Mailbox::NewNode(Work&& work) {
   return node;
 }
 
-bool Mailbox::Post(Work work) {
+bool Mailbox::Post(Work&& work) {
   std::unique_ptr<Node> node(NewNode(std::move(work)));
   // The bound is counted before the push, so that no burst of posters passes it together.
   if (waiting_.fetch_add(1, std::memory_order_relaxed) >= limit_) {
@@ -122,9 +124,10 @@ Work Mailbox::Take() {
     if (taken_ == nullptr) return nullptr;
   }
   Node* const node = static_cast<Node*>(std::exchange(taken_, taken_->next));
-  waiting_.fetch_sub(1, std::memory_order_relaxed);
+  if (++uncounted_ == most_uncounted_ || taken_ == nullptr) {
+    waiting_.fetch_sub(std::exchange(uncounted_, 0), std::memory_order_relaxed);
+  }
   Work work = std::move(node->work);
-  node->work = nullptr;
   Recycle(node);
   return work;
 }

@@ -24,8 +24,8 @@ class Mailbox {
   Mailbox(const Mailbox&) = delete;
   Mailbox& operator=(const Mailbox&) = delete;
 
-  // False, and `work` is destroyed, once closed or while `limit` pieces wait.
-  bool Post(Work work);
+  // False, and `work` is left or destroyed, once closed or while `limit` pieces wait.
+  bool Post(Work&& work);
 
   // Ends the loop's sleep, or the one it is about to begin.
   void Wake() noexcept;
@@ -70,6 +70,8 @@ class Mailbox {
   class NodeCache;
 
   static constexpr std::size_t kMostSpare = 4096;  // nodes that are kept for later posts
+  // The loop counts what it has taken so many at a time: the counter's line is the posters'.
+  static constexpr std::size_t kMostUncounted = 64;
 
   static NodeCache& ThisThreadsNodes() noexcept;
   Node* NewNode(Work&& work);
@@ -77,6 +79,7 @@ class Mailbox {
   void DestroyChain(StackLink* oldest) noexcept;
 
   const std::size_t limit_;
+  const std::size_t most_uncounted_;  // never enough to matter beside the limit
   UniqueFd event_;
 
   // Written by posting threads. Apart from the loop's own fields, which they would otherwise take
@@ -92,6 +95,7 @@ class Mailbox {
   alignas(64) StackLink* taken_ = nullptr;  // oldest first
   StackLink* spent_ = nullptr;              // nodes to give back with the next batch
   StackLink* spent_last_ = nullptr;
+  std::size_t uncounted_ = 0;   // taken, and not yet subtracted from waiting_
   std::size_t given_back_ = 0;  // nodes since free_ was last seen empty
 };
 
