@@ -130,8 +130,9 @@ class Connection {
   // ---- Time: O(1), no system call. Each is told once, by Handler::OnTimeout(), never early, and
   // within some milliseconds unless the loop is busy.
 
-  // When no byte has moved either way for `timeout`; again only after one has. At most 24 days;
-  // more, or zero, is none. Options::idle_timeout is where it starts.
+  // When no byte has moved either way for `timeout`, counted from the turn in which one did; again
+  // only after one has. At most 24 days; more, or zero, is none. Options::idle_timeout is where it
+  // starts.
   void SetIdleTimeout(Duration timeout);
   // At `deadline`, whatever arrives until then; Clock::time_point() clears it. For a time that is
   // counted from now, EventLoop::Now() is at hand.

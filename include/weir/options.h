@@ -42,7 +42,8 @@ struct Options {
 
   // Output. Above high_water a connection is Congested(); OnDrain() comes when it is down to
   // low_water. With auto_pause the loop does not read a congested connection meanwhile, so that a
-  // peer which sends and does not read is slowed down by TCP itself.
+  // peer which sends and does not read is slowed down by TCP itself; then it goes on, also with
+  // what OnData had left. Without it, OnDrain() is the place to look at Input() again.
   std::size_t high_water = 256 << 10;
   std::size_t low_water = 64 << 10;
   bool auto_pause = true;

@@ -58,6 +58,7 @@ class RingBuffer {
   [[nodiscard]] std::string_view Second() const noexcept;
 
   [[nodiscard]] bool empty() const noexcept { return size() == 0; }
+  [[nodiscard]] bool OwnsMemory() const noexcept { return block_ != nullptr; }
   [[nodiscard]] std::size_t size() const noexcept { return block_ == nullptr ? 0 : block_->size; }
   [[nodiscard]] std::size_t capacity() const noexcept {
     return block_ == nullptr ? 0 : block_->capacity;

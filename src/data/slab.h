@@ -53,11 +53,17 @@ class Slab {
     if (quarantine_.head != kNone) Splice();
   }
 
-  // Null if the slot is free or has another owner since.
+  // Null if the slot is free or has another owner since, and for what was never a token.
   [[nodiscard]] Hot* Find(Token token) noexcept {
-    const std::size_t chunk = token.slot / kChunkSlots;
-    if (chunk >= chunks_.size() || token.generation == 0) return nullptr;
-    Hot& hot = chunks_[chunk]->hot[token.slot % kChunkSlots];
+    if (token.slot >= used_ || token.generation == 0) return nullptr;
+    Hot& hot = At(token.slot);
+    return hot.token.generation == token.generation ? &hot : nullptr;
+  }
+
+  // The same for a token that this slab gave, or one whose slot it has never used.
+  [[nodiscard]] Hot* FindGiven(Token token) noexcept {
+    if (token.slot >= used_) return nullptr;
+    Hot& hot = At(token.slot);
     return hot.token.generation == token.generation ? &hot : nullptr;
   }
 
@@ -67,6 +73,13 @@ class Slab {
   }
   [[nodiscard]] Cold& ColdAt(std::uint32_t slot) noexcept {
     return chunks_[slot / kChunkSlots]->cold[slot % kChunkSlots];
+  }
+  // The same without a look at the table: both stand in one chunk, which begins with the hot ones.
+  [[nodiscard]] static Cold& ColdOf(Hot& hot) noexcept {
+    const std::size_t index = hot.token.slot % kChunkSlots;
+    auto* const at = reinterpret_cast<std::byte*>(&hot);
+    // &chunk.cold[index], with one multiplication by a small power of two instead of two by sizes.
+    return *reinterpret_cast<Cold*>(at + sizeof(Chunk::hot) - index * (sizeof(Hot) - sizeof(Cold)));
   }
 
   // Calls visit(Hot&) for each live object, in the order of slots. `visit` may free any of them,

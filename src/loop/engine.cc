@@ -17,7 +17,7 @@ constexpr Duration kLongestTimer = std::chrono::hours(24 * 365 * 10);
 
 // As epoll_wait takes it: rounded up, so that a loop is never early; -1 is for ever.
 int Milliseconds(Duration wait) noexcept {
-  if (wait == Duration::max()) return -1;
+  if (wait == Duration::max()) return -1;  // kForEver
   if (wait <= Duration::zero()) return 0;
   if (wait >= kLongestWait) return static_cast<int>(kLongestWait.count());
   return static_cast<int>(std::chrono::ceil<milliseconds>(wait).count());
@@ -26,30 +26,17 @@ int Milliseconds(Duration wait) noexcept {
 }  // namespace
 
 Engine::Engine(std::unique_ptr<Poller> poller, std::size_t max_mail)
-    : poller_(std::move(poller)), mailbox_(max_mail), wheel_(0), start_(sys::Now()) {
+    : poller_(std::move(poller)),
+      epoll_(poller_->AsEpoll()),
+      mailbox_(max_mail),
+      wheel_(0),
+      start_(sys::Now()) {
   AddSource(wake_, mailbox_.fd(), Interest::kWake);
 }
 
-std::span<const Poller::Event> Engine::Wait(Duration max_wait) {
-  if (!in_turn_) mailbox_.EndSleep();  // SleepOutside() may have begun one
-  int timeout = Milliseconds(std::min(max_wait, UntilNextWork()));
-  if (timeout != 0 && !mailbox_.BeginSleep()) timeout = 0;
-  // The invariant that every stall of an edge-triggered loop breaks.
-  Check(timeout == 0 || !work_.Any(),
-        "a loop never blocks while something is owed, dirty or retiring");
-  const int ready = poller_->Wait(events_, timeout);
-  if (timeout != 0) mailbox_.EndSleep();
-  sys::Yield(sys::Point::kAfterWait);
-  // EBADF, EFAULT and EINVAL: somebody has closed the epoll descriptor under us. Going on would
-  // spin.
-  Check(ready >= 0, "epoll_wait works: nobody has closed the loop's descriptor");
-
-  ++turn_;
-  in_turn_ = true;
-  now_is_read_ = false;
-  counters_.turns.Add(1);
-  counters_.events.Add(static_cast<std::uint64_t>(ready));
-  return {events_.data(), static_cast<std::size_t>(ready)};
+// As epoll_wait takes it: milliseconds, -1 for ever.
+int Engine::TimeoutFor(Duration max_wait) const noexcept {
+  return Milliseconds(std::min(max_wait, UntilNextWork()));
 }
 
 void Engine::SleepOutside() noexcept {

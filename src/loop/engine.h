@@ -16,6 +16,7 @@
 #include <span>
 #include <vector>
 
+#include "base/check.h"
 #include "data/timer_wheel.h"
 #include "data/token.h"
 #include "loop/counters.h"
@@ -23,6 +24,7 @@
 #include "loop/mailbox.h"
 #include "loop/work_lists.h"
 #include "os/poller.h"
+#include "os/sys.h"
 #include "weir/clock.h"
 
 namespace weir {
@@ -64,13 +66,41 @@ class Engine {
   [[nodiscard]] bool HasWork() const noexcept { return work_.Any() || mailbox_.HasMail(); }
 
   // The number of the turn, from 1.
-  [[nodiscard]] std::uint64_t turn() const noexcept { return turn_; }
+  [[nodiscard]] std::uint64_t turn() const noexcept { return counters_.turns.Get(); }
 
   // ---- Waiting
 
   // Begins a turn: waits until something is ready, at most until the next timer and at most
   // `max_wait`; not at all while there is work on a list or in the mailbox.
-  std::span<const Poller::Event> Wait(Duration max_wait);
+  [[gnu::always_inline]] std::span<const Poller::Event> Wait(Duration max_wait) {
+    int timeout = kForEver;
+    // The invariant that every stall of an edge-triggered loop breaks: it never blocks while
+    // something is owed, dirty or retiring, or while there is mail.
+    if (work_.Any()) {
+      timeout = 0;
+    } else if (HasTimers() || max_wait != Duration::max()) {
+      timeout = TimeoutFor(max_wait);
+    }
+    if (timeout != 0 && !mailbox_.BeginSleep()) timeout = 0;
+    const int ready =
+        epoll_ != nullptr ? epoll_->Wait(events_, timeout) : poller_->Wait(events_, timeout);
+    mailbox_.EndSleep();
+    sys::Yield(sys::Point::kAfterWait);
+    // EBADF, EFAULT and EINVAL: somebody has closed the epoll descriptor under us. Going on would
+    // spin.
+    Check(ready >= 0, "epoll_wait works: nobody has closed the loop's descriptor");
+
+    now_is_read_ = false;
+    counters_.turns.Add(1);
+    counters_.events.Add(static_cast<std::uint64_t>(ready));
+    return {events_.data(), static_cast<std::size_t>(ready)};
+  }
+
+  // Turns follow: ends what SleepOutside() has begun.
+  void EnterTurns() noexcept {
+    in_turn_ = true;
+    mailbox_.EndSleep();
+  }
 
   // The turn is over, and the program may now sleep on the poller's descriptor instead of calling
   // us: from here to the next Wait() every post, and all work outside a turn, makes it ready.
@@ -130,7 +160,7 @@ class Engine {
   void RemoveSource(Token token) noexcept;
   [[nodiscard]] EventSource* FindSource(Token token) const noexcept;
 
-  void OweSource(Token token) { PushOwed({.token = token, .turn = turn_}); }
+  void OweSource(Token token) { PushOwed({.token = token, .turn = turn()}); }
 
  private:
   struct SourceSlot {
@@ -138,14 +168,17 @@ class Engine {
     std::uint32_t generation = 1;
   };
 
+  static constexpr int kForEver = -1;
+  [[nodiscard]] int TimeoutFor(Duration max_wait) const noexcept;
+
   std::unique_ptr<Poller> poller_;
+  EpollPoller* const epoll_;  // poller_, if it is that
   Mailbox mailbox_;
   WorkLists work_;
   TimerWheel wheel_;
   Counters counters_;
   std::vector<SourceSlot> sources_;
 
-  std::uint64_t turn_ = 0;
   bool in_turn_ = false;
   const Clock::time_point start_;
   mutable Clock::time_point now_;

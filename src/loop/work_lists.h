@@ -20,18 +20,19 @@ namespace weir {
 template <class Entry>
 class WorkQueue {
  public:
-  [[nodiscard]] bool IsEmpty() const noexcept { return first_ == entries_.size(); }
-  [[nodiscard]] std::size_t size() const noexcept { return entries_.size() - first_; }
+  [[nodiscard]] bool IsEmpty() const noexcept { return size_ == 0; }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
   void Push(const Entry& entry) {
     if (first_ > kCompactAt && first_ * 2 > entries_.size()) Compact();
     entries_.push_back(entry);
+    ++size_;
   }
 
   // REQUIRES: not empty.
   Entry Pop() noexcept {
     const Entry entry = entries_[first_++];
-    if (first_ == entries_.size()) {
+    if (--size_ == 0) {
       entries_.clear();
       first_ = 0;
     }
@@ -46,8 +47,9 @@ class WorkQueue {
     first_ = 0;
   }
 
-  std::vector<Entry> entries_;
+  std::size_t size_ = 0;  // each turn looks at it: one load
   std::size_t first_ = 0;
+  std::vector<Entry> entries_;
 };
 
 struct Owed {
@@ -62,7 +64,7 @@ struct WorkLists {
   WorkQueue<Token> retiring;  // OnClose is due, or the slot is to be freed
 
   [[nodiscard]] bool Any() const noexcept {
-    return !owed.IsEmpty() || !dirty.IsEmpty() || !retiring.IsEmpty();
+    return (owed.size() | dirty.size() | retiring.size()) != 0;
   }
 };
 

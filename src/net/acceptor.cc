@@ -105,7 +105,7 @@ void Acceptor::AcceptSome() {
   if (!IsOpen()) return;
   waits_ = false;
   if (core_.IsFull()) {
-    core_.accepting_is_held = true;  // perhaps for this turn only: its end looks
+    core_.HoldAccepting();
     return Wait();
   }
   for (int budget = core_.options.accepts_per_turn; budget > 0; --budget) {

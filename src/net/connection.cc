@@ -31,15 +31,17 @@ void ConnectionImpl::Open(LoopCore& loop, const Socket& socket) {
   fd_ = socket.fd;
   state_ = State::kOpen;
   reason_ = CloseReason::kLocal;
+  error_ = 0;
   need_ = 0;
   seen_ = 0;
-  ConnectionCold& cold = loop.Cold(*this);
+  ConnectionCold& cold = Cold();
   cold = ConnectionCold{};
   cold.peer = socket.peer;
   cold.listener = static_cast<std::uint16_t>(socket.listener);
   // Bytes may have come already. Epoll hears of this connection only after its first receive
   // (ServeOwed), so that a client which speaks first costs no extra event.
   flags_ = kReadable;
+  if (!socket.wire->traits().short_receive_drains) Set(kVoidProof);
   if (loop.options.flush == Flush::kBatch) Set(kBatch);
   loop.engine.counters().connections.Add(1);
   if (loop.options.idle_timeout > Duration::zero()) SetIdleTimeout(loop.options.idle_timeout);
@@ -62,6 +64,7 @@ void ConnectionImpl::Register() {
 void ConnectionImpl::Close(CloseReason reason) {
   if (state_ != State::kOpen) return;
   state_ = State::kClosing;
+  Set(kNotOpen);
   reason_ = reason;
   Clear(kPaused | kAutoPaused | kRedeliver | kDraining | kDrainDue);
   Set(kFinWanted);
@@ -118,6 +121,7 @@ void ConnectionImpl::Die(CloseReason reason, int error) {
   if (state_ == State::kFree || state_ == State::kDead) return;
   if (state_ == State::kLingering) loop_->engine.counters().lingering.Subtract(1);
   state_ = State::kDead;
+  Set(kNotOpen);
   reason_ = reason;
   if (error != 0) SetError(error);
   EnterRetire();
@@ -128,7 +132,8 @@ void ConnectionImpl::Die(CloseReason reason, int error) {
 void ConnectionImpl::Drain() {
   if (state_ != State::kOpen || Has(kDraining)) return;
   const std::size_t arrived = wire().Unread(fd_);
-  const bool is_held = Has(kPaused | kAutoPaused) && !inbound_.empty();
+  // Paused, it may wait for an answer that is being made elsewhere.
+  const bool is_held = Has(kPaused) || (Has(kAutoPaused) && !inbound_.empty());
   const bool has_input = arrived != 0 || Has(kRedeliver) || is_held;
   if (Has(kEnded) || !has_input) return Close(CloseReason::kShutdown);
   constexpr std::size_t kMost = UINT32_MAX;
@@ -148,8 +153,9 @@ void ConnectionImpl::Drain() {
 
 void ConnectionImpl::SetHandler(Handler& handler) {
   handler_ = &handler;
-  need_ = 0;
+  SetNeed(0);
   seen_ = 0;
+  if (IsInCallback() && !loop_->delivered.empty()) Set(kNewHandler);
   if (state_ != State::kOpen || Has(kEnded)) return;
   Set(kRedeliver);  // what the old one leaves is the new one's to look at
   Owe();
@@ -224,16 +230,6 @@ void ConnectionImpl::AfterCallback() {
     FlushNow();
   }
   if (Has(kFinWanted)) Settle();
-}
-
-// ---- Facts
-
-ConnRef ConnectionImpl::Ref() const noexcept { return {*loop_, token.Packed()}; }
-
-Connection* ConnRef::Get() const noexcept {
-  if (loop_ == nullptr) return nullptr;
-  ConnectionImpl* const connection = loop_->table.Find(Token::Unpack(id_));
-  return connection != nullptr && connection->state() == State::kOpen ? connection : nullptr;
 }
 
 }  // namespace weir

@@ -14,7 +14,7 @@ const ConnectionImpl& Impl(const Connection& connection) noexcept {
   return static_cast<const ConnectionImpl&>(connection);
 }
 const ConnectionCold& Cold(const Connection& connection) noexcept {
-  return Impl(connection).loop().Cold(Impl(connection));
+  return Impl(connection).Cold();
 }
 
 }  // namespace

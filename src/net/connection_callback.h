@@ -1,4 +1,4 @@
-// How a connection calls its handler.
+// How a connection calls its handler, and what it does around that: inlined where it is used.
 
 #pragma once
 
@@ -14,6 +14,7 @@ template <class Body>
 inline void ConnectionImpl::InCallback(Body&& body) {
   loop_->NoteCalled(*handler_);
   loop_->staging.Lend(this);
+  loop_->delivered = {};
   try {
     body();
   } catch (...) {
@@ -21,11 +22,56 @@ inline void ConnectionImpl::InCallback(Body&& body) {
     Close(CloseReason::kException);
   }
   AfterCallback();
-  loop_->staging.Lend(nullptr);
+  loop_->staging.Return();
+}
+
+// What one send did. Returns the bytes that the kernel took; a failure is told by OnClose, never by
+// a Write().
+inline std::size_t ConnectionImpl::Account(Transfer sent) {
+  Counters& counters = loop_->engine.counters();
+  counters.sends.Add(1);
+  if (sent.Moved()) [[likely]] {
+    counters.bytes_out.Add(sent.Bytes());
+    Cold().bytes_out += sent.Bytes();
+    if (Has(kTimed)) NoteSent();
+    return sent.Bytes();
+  }
+  if (sent.Error() != 0) {
+    OnSendFailed(sent.Error());
+  } else {
+    counters.would_block.Add(1);
+  }
+  return 0;
+}
+
+// OnData, in three parts: InCallback() for a call that answers something.
+
+inline void ConnectionImpl::SetNeed(std::uint32_t count) noexcept {
+  need_ = count;
+  count != 0 ? Set(kNeeds) : Clear(kNeeds);
+}
+
+inline void ConnectionImpl::BeginOnData(LoopCore& loop, std::string_view in) {
+  loop.delivered = in;
+  loop.NoteCalled(*handler_);
+  loop.staging.Lend(this);
+}
+
+inline std::size_t ConnectionImpl::CallOnData(std::string_view in) noexcept {
+  try {
+    return handler_->OnData(*this, in);
+  } catch (...) {
+    OnException();
+    Close(CloseReason::kException);
+    return in.size();
+  }
 }
 
 // What cannot wait for an edge: the loop comes back after the others had their turn.
-inline void ConnectionImpl::Owe() { Owe(loop_->visiting == this ? loop_->visit_spent : 0); }
+inline void ConnectionImpl::Owe() {
+  if (loop_->visiting == this) return Owe(loop_->visit_spent);
+  Owe(IsInCallback() ? loop_->delivered.size() : 0);  // on the straight path
+}
 
 inline void ConnectionImpl::Owe(std::size_t spent) {
   if (Has(kOwed)) return;

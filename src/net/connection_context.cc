@@ -34,7 +34,7 @@ void ConnectionImpl::FreeContextRoom(const ContextType& type, void* context) noe
 void ConnectionImpl::SetContext(const ContextType& type, void* context) noexcept {
   const ContextType* const address = &type;
   std::memcpy(static_cast<char*>(context) - sizeof address, &address, sizeof address);
-  loop_->Cold(*this).context = context;
+  Cold().context = context;
 }
 
 const Connection::ContextType* ConnectionImpl::TypeOfContext(const void* context) noexcept {
@@ -44,7 +44,7 @@ const Connection::ContextType* ConnectionImpl::TypeOfContext(const void* context
 }
 
 void ConnectionImpl::DestroyContext() noexcept {
-  void* const context = std::exchange(loop_->Cold(*this).context, nullptr);
+  void* const context = std::exchange(Cold().context, nullptr);
   if (context == nullptr) return;
   const ContextType& type = *TypeOfContext(context);
   type.destroy(context);
@@ -52,7 +52,7 @@ void ConnectionImpl::DestroyContext() noexcept {
 }
 
 void* ConnectionImpl::FindContext(const ContextType& type) const noexcept {
-  void* const context = loop_->table.ColdAt(token.slot).context;
+  void* const context = Cold().context;
   return context != nullptr && TypeOfContext(context) == &type ? context : nullptr;
 }
 

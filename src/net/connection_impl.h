@@ -31,6 +31,7 @@
 namespace weir {
 
 struct LoopCore;
+struct ConnectionCold;
 struct ConnectionExtension;
 
 // See the table in docs/architecture.md.
@@ -72,7 +73,7 @@ class alignas(64) ConnectionImpl final : public Connection {
 
   // ---- Reading (connection_read.cc)
 
-  void OnEdge(Edge edge);
+  void OnEdge(Edge edge);   // connection_straight.h
   std::size_t ServeOwed();  // returns the bytes received, or delivered again
   [[nodiscard]] std::string_view Input() const noexcept;
   [[nodiscard]] std::size_t Scanned() const noexcept;
@@ -81,6 +82,7 @@ class alignas(64) ConnectionImpl final : public Connection {
   void PauseRead() noexcept;
   void ResumeRead();
   void ResumeAfterMemory();  // LoopCore::held
+  void Wake();               // REQUIRES: open, and outside its callbacks
 
   // ---- Writing (connection_write.cc)
 
@@ -114,6 +116,7 @@ class alignas(64) ConnectionImpl final : public Connection {
   [[nodiscard]] std::size_t HeldOutput() const noexcept { return outbound_.held(); }
   [[nodiscard]] LoopCore& loop() const noexcept { return *loop_; }
   [[nodiscard]] Wire& wire() const noexcept;
+  [[nodiscard]] ConnectionCold& Cold() const noexcept;
   [[nodiscard]] ConnRef Ref() const noexcept;
 
   // ---- Context (connection_context.cc)
@@ -131,7 +134,8 @@ class alignas(64) ConnectionImpl final : public Connection {
   enum Flag : std::uint32_t {
     kPaused = 1 << 0,     // by the user
     kReadable = 1 << 1,   // the kernel may have bytes, or the end, that no edge will announce again
-    kVoidProof = 1 << 2,  // sticky: after RDHUP, HUP, ERR or PRI a short receive proves nothing
+    kVoidProof = 1 << 2,  // sticky: after RDHUP, HUP, ERR or PRI a short receive proves nothing, on
+                          // AF_UNIX never
     kErrorEdge = 1 << 3,  // ERR was reported
     kEnded = 1 << 4,      // the peer's FIN was read
     kRedeliver = 1 << 5,  // OnData is due for what Input() holds
@@ -153,18 +157,23 @@ class alignas(64) ConnectionImpl final : public Connection {
     kAutoPaused = 1 << 21,  // not read while it is congested: Options::auto_pause
     kTimed = 1 << 22,       // somebody wants to know when a byte moved
     kExtended = 1 << 23,    // has a ConnectionExtension
-    // The top byte of the word is the errno for OnClose (all are below 256).
+    kNotOpen = 1 << 24,     // state_ is another than kOpen
+    kNeeds = 1 << 25,       // need_ is not 0
+    kNewHandler = 1 << 26,  // set by the OnData that runs: it has seen nothing yet
+
+    // What takes an edge, the output of a callback, or a write off the straight path.
+    kOffStraightRead = kPaused | kAutoPaused | kReadable | kVoidProof | kErrorEdge | kEnded |
+                       kRedeliver | kDraining | kSendFailed | kOwed | kNotOpen | kNeeds,
+    kOffStraightSend =
+        kBlocked | kFinWanted | kSendFailed | kDirty | kCongested | kNotOpen | kNewHandler,
+    kOffStraightWrite = kFinWanted | kSendFailed | kBatch | kExtended | kNotOpen,
   };
-  static constexpr int kErrorShift = 24;
 
   [[nodiscard]] bool Has(std::uint32_t flags) const noexcept { return (flags_ & flags) != 0; }
   void Set(std::uint32_t flags) noexcept { flags_ |= flags; }
   void Clear(std::uint32_t flags) noexcept { flags_ &= ~flags; }
-  [[nodiscard]] int Error() const noexcept { return static_cast<int>(flags_ >> kErrorShift); }
-  void SetError(int error) noexcept {
-    flags_ = (flags_ & ((1U << kErrorShift) - 1)) | static_cast<std::uint32_t>(error)
-                                                        << kErrorShift;
-  }
+  [[nodiscard]] int Error() const noexcept { return error_; }
+  void SetError(int error) noexcept { error_ = static_cast<std::uint8_t>(error); }
 
   // Calls the handler, catches what it throws, and sends what was staged meanwhile.
   template <class Body>
@@ -182,6 +191,9 @@ class alignas(64) ConnectionImpl final : public Connection {
   void Owe(std::size_t spent);  // bytes that it has had in this turn
   void EnterRetire();
 
+  void OnAnyEdge(Edge edge);
+  void ReadStraight();
+  void OnNothingStraight(Transfer got);
   void ReadOnce();
   void ReadNothing();
   [[nodiscard]] std::span<char> ReceiveRoom();
@@ -189,7 +201,16 @@ class alignas(64) ConnectionImpl final : public Connection {
   void OnPeerEnd();
   void OnReceived(std::string_view bytes, bool in_ring);
   void DeliverRing();
+  void OweIfReadable(std::size_t spent);
   void Deliver(std::string_view in, bool in_ring);
+  [[nodiscard]] bool SentStraight(LoopCore& loop, ConnectionCold& cold);
+  void FinishStraight(std::size_t received);
+  [[nodiscard]] Transfer TryReceive(LoopCore& loop);
+  [[nodiscard]] Transfer TrySendStaged(LoopCore& loop);
+  void SetNeed(std::uint32_t count) noexcept;
+  void BeginOnData(LoopCore& loop, std::string_view in);
+  [[nodiscard]] std::size_t CallOnData(std::string_view in) noexcept;
+  void FinishOnData(std::string_view in, std::size_t consumed, bool in_ring);
   void OnOverconsumed(std::size_t consumed, std::size_t size);
   void KeepUnread(std::string_view rest);
   void TellDrained();
@@ -198,6 +219,7 @@ class alignas(64) ConnectionImpl final : public Connection {
 
   [[nodiscard]] bool MayWrite() const noexcept;
   [[nodiscard]] bool MayStage() const noexcept;
+  bool WriteAnyhow(std::string_view bytes);
   [[nodiscard]] bool HasRoom(std::size_t size);
   bool WriteFitting(std::string_view bytes);
   template <class Add>
@@ -205,6 +227,7 @@ class alignas(64) ConnectionImpl final : public Connection {
   void QueueStaged(std::size_t sent);
   std::size_t SendThrough(std::string_view bytes);
   void SendStaged();
+  void KeepUnsent(std::size_t sent);
   void SendQueued();
   std::size_t Account(Transfer sent);
   void OnSendFailed(int error);
@@ -246,7 +269,8 @@ class alignas(64) ConnectionImpl final : public Connection {
   std::uint32_t flags_ = 0;
   State state_ = State::kFree;
   CloseReason reason_ = CloseReason::kLocal;
-  std::uint16_t wire_ = 0;         // LoopCore::wires
+  std::uint8_t wire_ = 0;          // LoopCore::wires
+  std::uint8_t error_ = 0;         // the errno for OnClose: all are below 256
   std::uint32_t need_ = 0;         // NeedAtLeast
   std::uint32_t seen_ = 0;         // how much of the inbound ring OnData has seen
   std::uint32_t active_tick_ = 0;  // kTimed: when a byte last moved; once closed: a byte of output

@@ -26,7 +26,7 @@
 
 namespace weir {
 
-void ConnectionImpl::OnEdge(Edge edge) {
+void ConnectionImpl::OnAnyEdge(Edge edge) {
   if (state_ == State::kDead) return;
   // Kept as state, whatever happens next: none of this will be said again.
   if (edge.Readable()) Set(kReadable);
@@ -40,6 +40,17 @@ void ConnectionImpl::OnEdge(Edge edge) {
   if (edge.Writable()) OnWritable();
   if (edge.Readable()) ReadOnce();
   loop_->visiting = nullptr;
+}
+
+void ConnectionImpl::OnNothingStraight(Transfer got) {
+  Set(kReadable);
+  if (got.Interrupted()) return Owe();
+  OnNothingReceived(got);
+}
+
+void ConnectionImpl::FinishStraight(std::size_t received) {
+  if (Has(kTimed) && state_ == State::kOpen) NoteReceived();
+  if (Has(kReadable)) OweIfReadable(received);
 }
 
 std::size_t ConnectionImpl::ServeOwed() {
@@ -102,24 +113,24 @@ void ConnectionImpl::ReadOnce() {
 
   const std::size_t bytes = got.Bytes();
   counters.bytes_in.Add(bytes);
-  loop_->Cold(*this).bytes_in += bytes;
+  Cold().bytes_in += bytes;
+  if (Has(kTimed) && state_ == State::kOpen) NoteReceived();
   loop_->visit_spent += bytes;
-  const bool drained =
-      bytes < room.size() && wire().traits().short_receive_drains && !Has(kVoidProof);
-  if (drained) Clear(kReadable);  // DRAINED
+  if (bytes < room.size() && !Has(kVoidProof)) Clear(kReadable);  // DRAINED
 
   if (state_ == State::kOpen) {
-    if (Has(kTimed)) [[unlikely]] {
-      NoteReceived();
-    }
     const bool draining = Has(kDraining);  // OnData may start one, of what is behind this
     // The handler may pause, close or throw: below, state is looked at again.
     OnReceived({room.data(), bytes}, in_ring);
     if (draining && Has(kDraining)) FinishDrain(bytes);
   }
-  // OWED. Should the handler have paused, an error that came with these bytes still does not wait.
+  if (Has(kReadable)) OweIfReadable(loop_->visit_spent);
+}
+
+// OWED. Should the handler have paused, an error that came with these bytes still does not wait.
+void ConnectionImpl::OweIfReadable(std::size_t spent) {
   const bool held = Has(kPaused | kAutoPaused) && !Has(kErrorEdge);
-  if (Has(kReadable) && !held && state_ != State::kDead) Owe();
+  if (!held && state_ != State::kDead) Owe(spent);
 }
 
 void ConnectionImpl::OnNothingReceived(Transfer got) {
@@ -179,26 +190,28 @@ void ConnectionImpl::OnReceived(std::string_view bytes, bool in_ring) {
 void ConnectionImpl::DeliverRing() { Deliver(inbound_.First(), /*in_ring=*/true); }
 
 void ConnectionImpl::Deliver(std::string_view in, bool in_ring) {
-  std::size_t consumed = 0;
-  const Handler* const told = handler_;
-  need_ = 0;
-  loop_->delivered = in;
-  InCallback([&] {
-    consumed = handler_->OnData(*this, in);
-    // The answer is ignored if the connection was closed meanwhile.
-    if (state_ == State::kOpen && consumed > in.size()) OnOverconsumed(consumed, in.size());
-  });
-  loop_->delivered = {};
+  SetNeed(0);
+  BeginOnData(*loop_, in);
+  const std::size_t consumed = CallOnData(in);
+  FinishOnData(in, consumed, in_ring);
+}
+
+void ConnectionImpl::FinishOnData(std::string_view in, std::size_t consumed, bool in_ring) {
+  // The answer is ignored if the connection was closed meanwhile.
+  if (state_ == State::kOpen && consumed > in.size()) OnOverconsumed(consumed, in.size());
+  AfterCallback();
+  loop_->staging.Return();
+  const bool is_new = Has(kNewHandler);
+  Clear(kNewHandler);
   if (state_ != State::kOpen) return inbound_.Clear(loop_->buffers);
   if (in_ring) {
     inbound_.Consume(loop_->buffers, consumed);
   } else if (consumed != in.size()) {
     KeepUnread(in.substr(consumed));
   } else {
-    return;  // the usual case: nothing is kept
+    return;
   }
-  // A handler that this call has set has seen nothing of it.
-  seen_ = handler_ == told ? static_cast<std::uint32_t>(inbound_.size()) : 0;
+  seen_ = is_new ? 0 : static_cast<std::uint32_t>(inbound_.size());
 }
 
 void ConnectionImpl::OnOverconsumed(std::size_t consumed, std::size_t size) {
@@ -243,12 +256,21 @@ void ConnectionImpl::FinishDrain(std::size_t received) {
 bool ConnectionImpl::WaitsForMemory() {
   const bool holds = inbound_.capacity() != 0 || !outbound_.empty();
   if (!holds || !loop_->IsFull() || state_ != State::kOpen) return false;
-  loop_->held.push_back(token);
+  loop_->HoldForMemory(token);
   return true;
 }
 
 void ConnectionImpl::ResumeAfterMemory() {
   if (Has(kReadable) && state_ != State::kDead) Owe();
+}
+
+void ConnectionImpl::Wake() {
+  if (Has(kEnded)) return;
+  if (Has(kPaused)) return Set(kRedeliver);
+  const std::uint32_t need = need_;
+  DeliverRing();
+  // What was less than a whole frame still is, unless that call has asked for something else.
+  if (state_ == State::kOpen && need_ == 0 && inbound_.size() < need) SetNeed(need);
 }
 
 // ---- What the program asks
@@ -271,7 +293,7 @@ std::size_t ConnectionImpl::Scanned() const noexcept { return seen_; }
 
 void ConnectionImpl::NeedAtLeast(std::size_t count) {
   if (count > loop_->options.max_input) return Close(CloseReason::kInputLimit);
-  need_ = static_cast<std::uint32_t>(count);
+  SetNeed(static_cast<std::uint32_t>(count));
 }
 
 void ConnectionImpl::PauseRead() noexcept {

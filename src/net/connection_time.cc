@@ -20,6 +20,7 @@
 
 #include "net/connection_callback.h"
 #include "net/loop_core.h"
+#include "os/sys.h"
 
 namespace weir {
 namespace {
@@ -39,7 +40,7 @@ std::int64_t TicksOf(Duration time) noexcept {
 // ---- The extension
 
 ConnectionExtension& ConnectionImpl::Extension() const noexcept {
-  return loop_->extensions.At(loop_->Cold(*this).extension);
+  return loop_->extensions.At(Cold().extension);
 }
 
 ConnectionExtension& ConnectionImpl::Extend() {
@@ -50,7 +51,7 @@ ConnectionExtension& ConnectionImpl::Extend() {
   *extension = {.token = extension->token,
                 .high_water = loop_->options.high_water,
                 .low_water = loop_->options.low_water};
-  loop_->Cold(*this).extension = extension->token.slot;
+  Cold().extension = extension->token.slot;
   Set(kExtended);
   return *extension;
 }
@@ -92,7 +93,8 @@ void ConnectionImpl::SetIdleTimeout(Duration timeout) {
   Change([&](ConnectionExtension& extension) {
     extension.idle = ticks > kMostTicks ? 0 : static_cast<std::uint32_t>(ticks);
     extension.idle_told = false;
-    active_tick_ = NowTick();
+    // Not the turn's time: what runs may have begun long ago.
+    active_tick_ = static_cast<std::uint32_t>(loop_->engine.TickOf(sys::Now()));
     Set(kTimed);
   });
 }
@@ -165,9 +167,11 @@ void ConnectionImpl::StartLinger() {
 // The tick at which `time` has surely passed since `tick`.
 std::uint64_t ConnectionImpl::After(std::uint32_t tick, Duration time) const noexcept {
   const std::uint64_t now = loop_->engine.NowTick();
-  const std::uint32_t passed = static_cast<std::uint32_t>(now) - tick;
-  if (time == Duration::zero()) return now - passed;
-  return now - passed + static_cast<std::uint64_t>(std::min(TicksOf(time), kMostTicks)) + 1;
+  // Signed: a tick that was read anew may be ahead of the turn's.
+  const auto passed = static_cast<std::int32_t>(static_cast<std::uint32_t>(now) - tick);
+  const std::uint64_t then = now - static_cast<std::uint64_t>(std::int64_t{passed});
+  if (time == Duration::zero()) return then;
+  return then + static_cast<std::uint64_t>(std::min(TicksOf(time), kMostTicks)) + 1;
 }
 
 std::uint64_t ConnectionImpl::NextDeadline(const ConnectionExtension& extension) const noexcept {

@@ -44,14 +44,21 @@ bool ConnectionImpl::MayStage() const noexcept {
 }
 
 bool ConnectionImpl::Write(std::string_view bytes) {
+  Staging& staging = loop_->staging;
+  const bool is_usual = IsInCallback() && outbound_.empty() && !Has(kOffStraightWrite);
+  if (is_usual && staging.Takes(bytes.size())) [[likely]] {
+    staging.Append(bytes);
+    return true;
+  }
+  return WriteAnyhow(bytes);
+}
+
+bool ConnectionImpl::WriteAnyhow(std::string_view bytes) {
   if (!MayWrite()) return false;
   if (bytes.empty()) return true;
-  Staging& staging = loop_->staging;
-  if (MayStage() && staging.Takes(bytes.size())) [[likely]] {
-    staging.Append(bytes);
-    if (Has(kExtended)) [[unlikely]] {
-      NoteCongestion();  // its watermarks may be lower
-    }
+  if (MayStage() && loop_->staging.Takes(bytes.size())) {
+    loop_->staging.Append(bytes);
+    NoteCongestion();  // its own watermarks may be lower
     return true;
   }
   return HasRoom(bytes.size()) && WriteFitting(bytes);
@@ -185,8 +192,12 @@ std::size_t ConnectionImpl::SendThrough(std::string_view bytes) {
 void ConnectionImpl::SendStaged() {
   const std::string_view staged = loop_->staging.Bytes();
   const bool blocked = state_ == State::kDead || Has(kBlocked | kSendFailed);
-  const std::size_t sent = blocked ? 0 : Account(wire().Send(fd_, staged));
-  if (sent == staged.size()) [[likely]] {
+  KeepUnsent(blocked ? 0 : Account(wire().Send(fd_, staged)));
+}
+
+// Of what is staged, `sent` bytes have left.
+void ConnectionImpl::KeepUnsent(std::size_t sent) {
+  if (sent == loop_->staging.size()) {
     loop_->staging.Clear();
   } else if (state_ == State::kDead || Has(kSendFailed)) {
     loop_->staging.Clear();
@@ -232,27 +243,6 @@ void ConnectionImpl::SendQueued() {
     Modify(Interest::kRead);
   }
   Settle();
-}
-
-// What one send did. Returns the bytes that the kernel took; a failure is told by OnClose, never by
-// a Write().
-std::size_t ConnectionImpl::Account(Transfer sent) {
-  Counters& counters = loop_->engine.counters();
-  counters.sends.Add(1);
-  if (sent.Moved()) [[likely]] {
-    counters.bytes_out.Add(sent.Bytes());
-    loop_->Cold(*this).bytes_out += sent.Bytes();
-    if (Has(kTimed)) [[unlikely]] {
-      NoteSent();
-    }
-    return sent.Bytes();
-  }
-  if (sent.Error() != 0) {
-    OnSendFailed(sent.Error());
-  } else {
-    counters.would_block.Add(1);
-  }
-  return 0;
 }
 
 // The peer is gone, but what it sent before it went may still stand in the kernel: that is

@@ -122,9 +122,12 @@ void EventLoop::Impl::Begin() {
 void EventLoop::Impl::Run() {
   const CurrentScope scope(core_.loop);
   Begin();
+  core_.engine.EnterTurns();
   while (!finished_) {
-    RunTurn(*this, Duration::max());
-    RethrowPending();
+    do {
+      RunTurn(*this, Duration::max());
+    } while (!core_.needs_care);
+    TakeCare();
   }
 }
 
@@ -132,9 +135,11 @@ int EventLoop::Impl::RunOnce(Duration max_wait) {
   const CurrentScope scope(core_.loop);
   Begin();
   if (finished_) return 0;
+  core_.engine.EnterTurns();
   const int served = RunTurn(*this, max_wait);
+  if (core_.needs_care && stage_ != Stage::kRunning) AdvanceToEnd();
   core_.engine.SleepOutside();
-  RethrowPending();
+  Rethrow();
   return served;
 }
 
@@ -142,7 +147,7 @@ Duration EventLoop::Impl::NextTimeout() const noexcept {
   return finished_ ? Duration::max() : core_.engine.UntilNextWork();
 }
 
-bool EventLoop::Impl::Post(Work work) {
+bool EventLoop::Impl::Post(Work&& work) {
   CheckProcess();
   return core_.engine.mailbox().Post(std::move(work));
 }
@@ -157,9 +162,16 @@ bool EventLoop::Impl::CancelTimer(std::uint64_t timer) noexcept {
   return timers_.Cancel(timer);
 }
 
+// What nearly no turn leaves behind.
+void EventLoop::Impl::TakeCare() {
+  if (stage_ != Stage::kRunning) AdvanceToEnd();
+  Rethrow();
+}
+
 // With OnException::kFinishTurnThenRethrow: the turn is finished.
-void EventLoop::Impl::RethrowPending() {
+void EventLoop::Impl::Rethrow() {
   if (core_.rethrow == nullptr) return;
+  core_.needs_care = stage_ != Stage::kRunning;
   std::rethrow_exception(std::exchange(core_.rethrow, nullptr));
 }
 
@@ -175,18 +187,12 @@ int EventLoop::Impl::RunMail() {
   return taken;
 }
 
-int EventLoop::Impl::TakeEdges(std::span<const Poller::Event> events) {
-  for (const Poller::Event& event : events) {
-    const Token token = Token::Unpack(event.data.u64);
-    if (ConnectionImpl* const connection = core_.table.Find(token)) [[likely]] {
-      connection->OnEdge(Edge{event.events});
-    } else if (EventSource* const source = core_.engine.FindSource(token)) {
-      source->OnEdge(Edge{event.events});
-    } else {
-      core_.engine.counters().stale_events.Add(1);
-    }
+void EventLoop::Impl::TellSource(Token token, Edge edge) {
+  if (EventSource* const source = core_.engine.FindSource(token)) {
+    source->OnEdge(edge);
+  } else {
+    core_.engine.counters().stale_events.Add(1);
   }
-  return static_cast<int>(events.size());
 }
 
 int EventLoop::Impl::RunOwed() {
@@ -245,20 +251,14 @@ int EventLoop::Impl::RunRetiring() {
   return retired;
 }
 
-void EventLoop::Impl::TellBatchEnd() {
-  const auto tell = [this](Handler* handler) {
-    Guarded("OnBatchEnd", [&] { handler->OnBatchEnd(core_.loop); });
-  };
-  if (core_.called.size() == 1) {  // nearly always
-    Handler* const handler = core_.called.front();
-    core_.called.clear();
-    return tell(handler);
-  }
+void EventLoop::Impl::TellAllBatchEnds() {
   // What OnBatchEnd itself makes due joins the next turn's batch.
-  std::swap(ending_batch_, core_.called);
+  std::swap(ending_batch_, core_.also_called);
+  ending_batch_.push_back(std::exchange(core_.called, nullptr));
+  core_.called_several = false;
   std::sort(ending_batch_.begin(), ending_batch_.end());
   ending_batch_.erase(std::unique(ending_batch_.begin(), ending_batch_.end()), ending_batch_.end());
-  std::for_each(ending_batch_.begin(), ending_batch_.end(), tell);
+  for (Handler* const handler : ending_batch_) TellBatchEnd(*handler);
   ending_batch_.clear();
 }
 

@@ -10,10 +10,12 @@
 #include <memory>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "loop/timers.h"
 #include "net/acceptor.h"
+#include "net/connection_straight.h"
 #include "net/loop_core.h"
 #include "os/sys.h"
 #include "weir/event_loop.h"
@@ -37,7 +39,7 @@ class EventLoop::Impl {
   void Stop(Duration grace) noexcept;
   void DrainAll();
   [[nodiscard]] bool IsStopped() const noexcept;
-  bool Post(Work work);
+  bool Post(Work&& work);
   [[nodiscard]] Duration NextTimeout() const noexcept;
   std::uint64_t AddTimer(Duration delay, Duration period, Work work);
   bool CancelTimer(std::uint64_t timer) noexcept;
@@ -51,7 +53,7 @@ class EventLoop::Impl {
   // Most turns have edges and nothing else: each of the other steps is one look, here, and its work
   // stands in the .cc.
 
-  std::span<const Poller::Event> Wait(Duration max_wait) {
+  [[gnu::always_inline]] std::span<const Poller::Event> Wait(Duration max_wait) {
     core_.table.Reclaim();
     return core_.engine.Wait(max_wait);
   }
@@ -61,20 +63,31 @@ class EventLoop::Impl {
     }
     return core_.engine.mailbox().HasMail() ? RunMail() : 0;
   }
-  int TakeEdges(std::span<const Poller::Event> events);
+  [[gnu::always_inline]] int TakeEdges(std::span<const Poller::Event> events) {
+    for (const Poller::Event& event : events) {
+      const Token token = Token::Unpack(event.data.u64);
+      if (ConnectionImpl* const connection = core_.table.FindGiven(token)) [[likely]] {
+        connection->OnEdge(Edge{event.events});
+      } else {
+        TellSource(token, Edge{event.events});
+      }
+    }
+    return static_cast<int>(events.size());
+  }
   int ServeOwed() { return core_.engine.work().owed.IsEmpty() ? 0 : RunOwed(); }
   int FireTimers() { return core_.engine.HasTimers() ? RunTimers() : 0; }
   int Retire() { return core_.engine.work().retiring.IsEmpty() ? 0 : RunRetiring(); }
   void EndBatch() {
-    if (!core_.called.empty()) TellBatchEnd();
+    if (core_.called == nullptr) return;
+    if (!core_.called_several) [[likely]] {
+      TellBatchEnd(*std::exchange(core_.called, nullptr));
+    } else {
+      TellAllBatchEnds();
+    }
   }
   int Flush() {
     const int flushed = core_.engine.work().dirty.IsEmpty() ? 0 : FlushAll();
     core_.CheckMemory();
-    if (stage_ != Stage::kRunning) [[unlikely]] {
-      AdvanceStop();
-      if (HasEnded()) Finish();  // not before this turn's mail has run
-    }
     return flushed;
   }
 
@@ -95,14 +108,20 @@ class EventLoop::Impl {
     Impl& loop_;
   };
 
+  void TellSource(Token token, Edge edge);
   int RunMail();
   int RunOwed();
   int RunTimers();
   int RunRetiring();
-  void TellBatchEnd();
+  // Inlined into the turn: nearly all turns with an edge have one.
+  void TellBatchEnd(Handler& handler) noexcept {
+    Guarded("OnBatchEnd", [&] { handler.OnBatchEnd(core_.loop); });
+  }
+  void TellAllBatchEnds();
   int FlushAll();
   void Begin();  // once: the loop's thread is this one, OnStart
   void AdvanceStop();
+  void AdvanceToEnd();
   void BeginStop(Duration grace);
   void TellStop();
   void AbortAll();
@@ -122,7 +141,8 @@ class EventLoop::Impl {
       core_.NoteException(what);
     }
   }
-  void RethrowPending();
+  void TakeCare();
+  void Rethrow();
 
   sys::ForkGuard fork_guard_;
   LoopCore core_;

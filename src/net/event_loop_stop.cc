@@ -43,8 +43,14 @@ void EventLoop::Impl::AdvanceStop() {
   }
 }
 
+void EventLoop::Impl::AdvanceToEnd() {
+  AdvanceStop();
+  if (HasEnded()) Finish();  // not before this turn's mail has run
+}
+
 void EventLoop::Impl::BeginStop(Duration grace) {
   stage_ = Stage::kAccepting;
+  core_.needs_care = true;
   core_.engine.ArmTimer(grace, grace_token_);
   for (const auto& acceptor : acceptors_) acceptor->Stop();
 }

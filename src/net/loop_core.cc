@@ -24,13 +24,20 @@ void LoopCore::NoteException(std::string_view where) noexcept {
       std::terminate();
     case OnException::kFinishTurnThenRethrow:
       if (rethrow == nullptr) rethrow = std::current_exception();
+      needs_care = true;
   }
 }
 
+void LoopCore::NoteAlsoCalled() {
+  also_called.push_back(called);
+  called_several = true;
+}
+
 void LoopCore::RelieveMemory() {
+  buffered_before = Buffered();
+  engine.counters().buffered.Set(buffered_before);
   if (IsFull()) ShedLargest();
   if (IsFull()) return;  // what was shed is freed when it retires, in the next turn
-  accepting_is_held = false;
   for (const Token token : std::exchange(held, {})) {
     if (ConnectionImpl* const connection = table.Find(token)) connection->ResumeAfterMemory();
   }

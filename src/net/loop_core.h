@@ -6,6 +6,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -14,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/check.h"
 #include "data/buffer_pool.h"
 #include "data/context_pool.h"
 #include "data/slab.h"
@@ -40,23 +42,26 @@ struct LoopCore {
         staging(std::min(loop_options.high_water, loop_options.max_output)),
         read_buffer(new char[loop_options.read_chunk]) {}
 
-  [[nodiscard]] ConnectionCold& Cold(const ConnectionImpl& connection) noexcept {
-    return table.ColdAt(connection.token.slot);
-  }
+  using Table = Slab<ConnectionImpl, ConnectionCold>;
   [[nodiscard]] std::span<char> ReadBuffer() noexcept {
     return {read_buffer.get(), options.read_chunk};
   }
 
-  // Remembers whose OnBatchEnd is due.
+  // Remembers whose OnBatchEnd is due: nearly always one handler's.
   void NoteCalled(Handler& handler) {
-    if (called.empty() || called.back() != &handler) called.push_back(&handler);
+    if (called == &handler) return;
+    if (called != nullptr) [[unlikely]] {
+      NoteAlsoCalled();
+    }
+    called = &handler;
   }
 
-  std::uint16_t IndexOf(Wire& wire) {
-    const auto known = std::find(wires.begin(), wires.end(), &wire);
-    const auto index = static_cast<std::uint16_t>(known - wires.begin());
-    if (known == wires.end()) wires.push_back(&wire);
-    return index;
+  std::uint8_t IndexOf(Wire& wire) {
+    const auto end = std::find(wires.begin(), wires.end(), nullptr);
+    const auto known = std::find(wires.begin(), end, &wire);
+    Check(known != wires.end(), "a loop has few kinds of wire");
+    *known = &wire;
+    return static_cast<std::uint8_t>(known - wires.begin());
   }
 
   // What a callback threw has been caught. REQUIRES: inside the catch clause.
@@ -71,11 +76,16 @@ struct LoopCore {
   // At the end of a turn: counts what is buffered, and resets the largest holders if it is too
   // much; when it no longer is, those that had to wait go on.
   void CheckMemory() {
-    engine.counters().buffered.Set(Buffered());
-    if (IsFull() || !held.empty() || accepting_is_held) [[unlikely]] {
+    if (Buffered() != buffered_before) [[unlikely]] {
       RelieveMemory();
     }
   }
+  // Both go on when memory is no longer full, perhaps at the end of this very turn: it is to look.
+  void HoldForMemory(Token connection) {
+    held.push_back(connection);
+    buffered_before = SIZE_MAX;
+  }
+  void HoldAccepting() { buffered_before = SIZE_MAX; }
 
   // There may be descriptors, or memory, for another connection.
   void RetryAccepts() {
@@ -96,34 +106,44 @@ struct LoopCore {
   OutputPools output_pools{buffers, contexts, held_output};
   SocketWire tcp{SocketWire::Kind::kTcp};
   SocketWire unix_stream{SocketWire::Kind::kUnix};
-  std::vector<Wire*> wires{&tcp, &unix_stream};  // a connection keeps the index
-  Slab<ConnectionImpl, ConnectionCold> table{kMaxConnections};
+  static constexpr std::uint8_t kTcp = 0;
+  std::array<Wire*, 256> wires{&tcp, &unix_stream};  // a connection keeps the index
+  Table table{kMaxConnections};
   struct Nothing {};
   Slab<ConnectionExtension, Nothing> extensions{kMaxConnections};
 
   // Lent to one connection at a time. Not touched before they are used.
   Staging staging;
   std::unique_ptr<char[]> read_buffer;
-  std::string_view delivered;  // what OnData of staging.owner() was given, while it runs
+  std::string_view delivered;  // what OnData of staging.owner() was given; {} in other callbacks
 
-  std::vector<Handler*> called;
+  Handler* called = nullptr;  // last in this turn
+  bool called_several = false;
+  std::vector<Handler*> also_called;
+  bool needs_care = false;     // the loop stops, or there is something to rethrow
   std::exception_ptr rethrow;  // OnException::kFinishTurnThenRethrow: the turn's first
 
-  // Whose edge or owed visit is being served, and the bytes that it has had in this turn.
+  // Whose edge or owed visit is being served, or was last, and the bytes that it has had in this
+  // turn.
   ConnectionImpl* visiting = nullptr;
   std::size_t visit_spent = 0;
   ConnectionImpl* telling_timeout = nullptr;  // whose OnTimeout is running
   bool draining = false;                      // a connection that is still accepted drains at once
 
+  std::size_t buffered_before = 0;       // at the end of the last turn
   std::vector<Token> held;               // connections that are not read while memory is full
   std::vector<Token> waiting_acceptors;  // for descriptors, or for memory
-  bool accepting_is_held = false;        // one of them waits for memory
 
  private:
+  void NoteAlsoCalled();
   void RelieveMemory();
   void ShedLargest();
 };
 
 inline Wire& ConnectionImpl::wire() const noexcept { return *loop_->wires[wire_]; }
+
+inline ConnectionCold& ConnectionImpl::Cold() const noexcept {
+  return LoopCore::Table::ColdOf(const_cast<ConnectionImpl&>(*this));  // the cold part is no member
+}
 
 }  // namespace weir

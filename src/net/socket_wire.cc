@@ -20,15 +20,7 @@ SocketWire::SocketWire(Kind kind) noexcept
             .write_interest_is_noisy = kind == Kind::kUnix,
             .peer_is_remembered = kind == Kind::kTcp}) {}
 
-Transfer SocketWire::Receive(int fd, std::span<char> room) {
-  return Transfer(sys::Recv(fd, room.data(), room.size()));
-}
-
-Transfer SocketWire::Send(int fd, std::string_view bytes) {
-  return Transfer(sys::Send(fd, bytes.data(), bytes.size()));
-}
-
-Transfer SocketWire::SendPieces(int fd, std::span<const std::string_view> pieces) {
+Transfer SocketWire::TrySendPieces(int fd, std::span<const std::string_view> pieces) {
   std::array<iovec, kMostPieces> vectors;
   std::transform(pieces.begin(), pieces.end(), vectors.begin(), Piece);
   return Transfer(sys::SendMessage(fd, vectors.data(), pieces.size()));

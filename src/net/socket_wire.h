@@ -3,6 +3,7 @@
 #pragma once
 
 #include "net/wire.h"
+#include "os/sys.h"
 
 namespace weir {
 
@@ -12,9 +13,13 @@ class SocketWire final : public Wire {
 
   explicit SocketWire(Kind kind) noexcept;
 
-  Transfer Receive(int fd, std::span<char> room) override;
-  Transfer Send(int fd, std::string_view bytes) override;
-  Transfer SendPieces(int fd, std::span<const std::string_view> pieces) override;
+  Transfer TryReceive(int fd, std::span<char> room) override {
+    return Transfer(sys::Recv(fd, room.data(), room.size()));
+  }
+  Transfer TrySend(int fd, std::string_view bytes) override {
+    return Transfer(sys::Send(fd, bytes.data(), bytes.size()));
+  }
+  Transfer TrySendPieces(int fd, std::span<const std::string_view> pieces) override;
   int ShutdownWrite(int fd) override;
   void Close(int fd) override;
   void Reset(int fd) override;

@@ -37,19 +37,22 @@ class Staging {
                                             << 20;  // of the buffer apart, from one use to the next
 
   [[nodiscard]] ConnectionImpl* owner() const noexcept { return owner_; }
-  void Lend(ConnectionImpl* owner) noexcept {
-    owner_ = owner;
+  void Lend(ConnectionImpl* owner) noexcept { owner_ = owner; }
+  void Return() noexcept {
+    owner_ = nullptr;
     reserved_by_ = nullptr;  // a reservation ends with the callback
   }
 
+  // No for nothing, too.
   [[nodiscard]] bool Takes(std::size_t size) const noexcept {
-    return size < kLargePiece && size <= limit_ - size_;
+    return size - 1 < kLargePiece - 1 && size <= limit_ - size_;
   }
   // REQUIRES: Takes(bytes.size()).
   void Append(std::string_view bytes) noexcept {
-    std::memcpy(bytes_.get() + size_, bytes.data(), bytes.size());
+    char* const end = bytes_.get() + size_;
     size_ += bytes.size();
     reserved_by_ = nullptr;  // a reservation does not survive other output
+    std::memcpy(end, bytes.data(), bytes.size());
   }
   [[nodiscard]] std::string_view Bytes() const noexcept { return {bytes_.get(), size_}; }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }

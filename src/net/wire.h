@@ -26,6 +26,10 @@ class Transfer {
   [[nodiscard]] constexpr bool Moved() const noexcept { return result_ > 0; }
   [[nodiscard]] constexpr bool Ended() const noexcept { return result_ == 0; }  // a receive: FIN
   [[nodiscard]] constexpr bool WouldBlock() const noexcept { return result_ == -EAGAIN; }
+  [[nodiscard]] constexpr bool Interrupted() const noexcept { return result_ == -EINTR; }
+  [[nodiscard]] constexpr bool MovedAll(std::size_t size) const noexcept {
+    return result_ == static_cast<std::ptrdiff_t>(size);
+  }
   [[nodiscard]] constexpr std::size_t Bytes() const noexcept {
     return result_ > 0 ? static_cast<std::size_t>(result_) : 0;
   }
@@ -62,10 +66,18 @@ class Wire {
 
   [[nodiscard]] const Traits& traits() const noexcept { return traits_; }
 
-  virtual Transfer Receive(int fd, std::span<char> room) = 0;
-  virtual Transfer Send(int fd, std::string_view bytes) = 0;
+  // Interrupted by a signal, they try again: here, so that the wire's own function keeps nothing
+  // for another try.
+  Transfer Receive(int fd, std::span<char> room) {
+    return Uninterrupted([&] { return TryReceive(fd, room); });
+  }
+  Transfer Send(int fd, std::string_view bytes) {
+    return Uninterrupted([&] { return TrySend(fd, bytes); });
+  }
   // One call for all pieces, in order. REQUIRES: at most kMostPieces.
-  virtual Transfer SendPieces(int fd, std::span<const std::string_view> pieces) = 0;
+  Transfer SendPieces(int fd, std::span<const std::string_view> pieces) {
+    return Uninterrupted([&] { return TrySendPieces(fd, pieces); });
+  }
 
   virtual int ShutdownWrite(int fd) = 0;  // 0 or -errno
   virtual void Close(int fd) = 0;
@@ -80,7 +92,22 @@ class Wire {
     return own != 0 ? own : error;
   }
 
+  // One try: it may be interrupted.
+  virtual Transfer TryReceive(int fd, std::span<char> room) = 0;
+  virtual Transfer TrySend(int fd, std::string_view bytes) = 0;
+  virtual Transfer TrySendPieces(int fd, std::span<const std::string_view> pieces) = 0;
+
  private:
+  template <class Try>
+  static Transfer Uninterrupted(Try&& attempt) {
+    for (;;) {
+      const Transfer result = attempt();
+      if (!result.Interrupted()) [[likely]] {
+        return result;
+      }
+    }
+  }
+
   const Traits traits_;
 };
 

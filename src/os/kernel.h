@@ -4,8 +4,8 @@
 //
 // THREADS   Any, as the calls themselves.
 // ERRORS    Results are the kernel's own: >= 0, or -errno; errno itself means nothing to a caller.
-//           EINTR is retried here, but for Close() (the descriptor is gone all the same) and
-//           EpollWait().
+//           EINTR is retried here, but for Close() (the descriptor is gone all the same),
+//           EpollWait(), and where it is said.
 // UNITS     As libc has them; time-outs are milliseconds.
 //
 // Descriptors are non-blocking and close-on-exec from birth: no moment exists in which another
@@ -44,14 +44,21 @@ namespace detail {
 
 template <class Number>
 Number OrErrno(Number result) noexcept {
-  return result >= 0 ? result : static_cast<Number>(-errno);
+  if (result >= 0) [[likely]] {
+    return result;
+  }
+  return static_cast<Number>(-errno);
 }
 
 template <class Call>
 auto Retried(Call call) noexcept {
-  auto result = OrErrno(call());
-  while (result == -EINTR) result = OrErrno(call());
-  return result;
+  for (;;) {
+    const auto result = call();
+    if (result >= 0) [[likely]] {
+      return result;
+    }
+    if (errno != EINTR) return static_cast<decltype(result)>(-errno);
+  }
 }
 
 }  // namespace detail
@@ -80,19 +87,21 @@ inline int Connect(int fd, const void* address, socklen_t size) noexcept {
   return detail::OrErrno(::connect(fd, static_cast<const sockaddr*>(address), size));
 }
 
+// These three are not retried: net/wire.h does.
+
 inline ssize_t Recv(int fd, void* room, std::size_t size) noexcept {
-  return detail::Retried([&] { return ::recv(fd, room, size, 0); });
+  return detail::OrErrno(::recv(fd, room, size, 0));
 }
 
 inline ssize_t Send(int fd, const void* bytes, std::size_t size) noexcept {
-  return detail::Retried([&] { return ::send(fd, bytes, size, MSG_NOSIGNAL); });
+  return detail::OrErrno(::send(fd, bytes, size, MSG_NOSIGNAL));
 }
 
 inline ssize_t SendMessage(int fd, const iovec* pieces, std::size_t count) noexcept {
   msghdr message{};
   message.msg_iov = const_cast<iovec*>(pieces);  // sendmsg does not write there
   message.msg_iovlen = count;
-  return detail::Retried([&] { return ::sendmsg(fd, &message, MSG_NOSIGNAL); });
+  return detail::OrErrno(::sendmsg(fd, &message, MSG_NOSIGNAL));
 }
 
 inline int Shutdown(int fd, int how) noexcept { return detail::OrErrno(::shutdown(fd, how)); }

@@ -1,6 +1,5 @@
 #include "os/poller.h"
 
-#include "os/sys.h"
 #include "weir/error.h"
 
 namespace weir {
@@ -19,10 +18,6 @@ int EpollPoller::Add(int fd, Interest interest, Token token) {
 int EpollPoller::Modify(int fd, Interest interest, Token token) {
   return sys::EpollControl(epoll_.get(), EPOLL_CTL_MOD, fd, static_cast<std::uint32_t>(interest),
                            token.Packed());
-}
-
-int EpollPoller::Wait(std::span<Event> events, int milliseconds) {
-  return sys::EpollWait(epoll_.get(), events.data(), static_cast<int>(events.size()), milliseconds);
 }
 
 }  // namespace weir

@@ -16,6 +16,7 @@
 #include <span>
 
 #include "data/token.h"
+#include "os/sys.h"
 #include "os/unique_fd.h"
 
 namespace weir {
@@ -24,6 +25,8 @@ namespace weir {
 struct Edge {
   std::uint32_t bits = 0;
 
+  // Bytes have come, and that is all.
+  [[nodiscard]] bool OnlyBytes() const noexcept { return bits == EPOLLIN; }
   [[nodiscard]] bool Readable() const noexcept { return (bits & kReadMask) != 0; }
   [[nodiscard]] bool Writable() const noexcept { return (bits & EPOLLOUT) != 0; }
   [[nodiscard]] bool Error() const noexcept { return (bits & EPOLLERR) != 0; }
@@ -41,6 +44,8 @@ enum class Interest : std::uint32_t {
   kRead = EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLET,
   kReadWrite = EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLOUT | EPOLLET,
 };
+
+class EpollPoller;
 
 class Poller {
  public:
@@ -61,6 +66,9 @@ class Poller {
 
   // Readable in another poller while a wait here would find something.
   [[nodiscard]] virtual int fd() const noexcept = 0;
+
+  // Not null for the real one: who waits each turn may call its own function, which is inline.
+  [[nodiscard]] virtual EpollPoller* AsEpoll() noexcept { return nullptr; }
 };
 
 class EpollPoller final : public Poller {
@@ -69,8 +77,12 @@ class EpollPoller final : public Poller {
 
   int Add(int fd, Interest interest, Token token) override;
   int Modify(int fd, Interest interest, Token token) override;
-  int Wait(std::span<Event> events, int milliseconds) override;
+  int Wait(std::span<Event> events, int milliseconds) override {
+    return sys::EpollWait(epoll_.get(), events.data(), static_cast<int>(events.size()),
+                          milliseconds);
+  }
   [[nodiscard]] int fd() const noexcept override { return epoll_.get(); }
+  [[nodiscard]] EpollPoller* AsEpoll() noexcept override { return this; }
 
  private:
   UniqueFd epoll_;

@@ -30,6 +30,7 @@ struct OneEngine {
   ScriptedPoller* poller = new ScriptedPoller;
   Engine engine{std::unique_ptr<weir::Poller>(poller), 16};
 
+  OneEngine() { engine.EnterTurns(); }
   int Wait(Duration max_wait = kForEver) {
     engine.Wait(max_wait);
     return poller->timeouts.back();

@@ -86,7 +86,7 @@ class ModelSocket final : public Wire {
 
   // ---- The wire
 
-  Transfer Receive(int, std::span<char> into) override {
+  Transfer TryReceive(int, std::span<char> into) override {
     if (!unread.empty()) {
       std::string& piece = unread.front();
       const std::size_t count = std::min(into.size(), piece.size());
@@ -103,7 +103,7 @@ class ModelSocket final : public Wire {
     end_was_read = true;
     return Transfer(0);
   }
-  Transfer Send(int, std::string_view bytes) override {
+  Transfer TrySend(int, std::string_view bytes) override {
     if (error != 0) return Transfer(-BrokenPipe());
     const std::size_t count = std::min(room, bytes.size());
     no_space = count < bytes.size();
@@ -111,10 +111,10 @@ class ModelSocket final : public Wire {
     sent += bytes.substr(0, count);
     return Transfer(count == 0 ? -EAGAIN : static_cast<std::ptrdiff_t>(count));
   }
-  Transfer SendPieces(int fd, std::span<const std::string_view> pieces) override {
+  Transfer TrySendPieces(int fd, std::span<const std::string_view> pieces) override {
     std::string all;
     for (const std::string_view piece : pieces) all += piece;
-    return Send(fd, all);
+    return TrySend(fd, all);
   }
   int ShutdownWrite(int) override {
     if (error != 0) return -ENOTCONN;

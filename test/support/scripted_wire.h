@@ -59,7 +59,7 @@ class ScriptedWire final : public Wire {
   int shutdown_error = 0;        // ShutdownWrite's
   std::vector<std::string> log;  // "receive 5", "send 10/20", "fin", "close", "reset"
 
-  Transfer Receive(int, std::span<char> room) override {
+  Transfer TryReceive(int, std::span<char> room) override {
     ++receives;
     if (input_.empty()) return Logged("receive", -EAGAIN, room.size());
     Step& step = input_.front();
@@ -77,7 +77,7 @@ class ScriptedWire final : public Wire {
     return Logged("receive", result, room.size());
   }
 
-  Transfer Send(int, std::string_view bytes) override {
+  Transfer TrySend(int, std::string_view bytes) override {
     ++sends;
     const std::size_t offered = bytes.size();
     std::ptrdiff_t takes = std::numeric_limits<std::ptrdiff_t>::max();
@@ -93,10 +93,10 @@ class ScriptedWire final : public Wire {
   }
 
   // Logged as the one send that it is.
-  Transfer SendPieces(int fd, std::span<const std::string_view> pieces) override {
+  Transfer TrySendPieces(int fd, std::span<const std::string_view> pieces) override {
     std::string all;
     for (const std::string_view piece : pieces) all += piece;
-    return Send(fd, all);
+    return TrySend(fd, all);
   }
 
   int ShutdownWrite(int) override {
