@@ -21,6 +21,8 @@ int EpollPoller::Modify(int fd, Interest interest, Token token) {
                            token.Packed());
 }
 
+int EpollPoller::Remove(int fd) { return sys::EpollControl(epoll_.get(), EPOLL_CTL_DEL, fd, 0, 0); }
+
 int EpollPoller::Wait(std::span<Event> events, int milliseconds) {
   return sys::EpollWait(epoll_.get(), events.data(), static_cast<int>(events.size()), milliseconds);
 }
