@@ -99,9 +99,9 @@ class Barrier {
     changed_.notify_all();
     changed_.wait(lock, [this] { return is_open_; });
   }
-  [[nodiscard]] bool AwaitArrivals(int count) {
+  [[nodiscard]] bool AwaitArrivals(int count, Duration at_most) {
     std::unique_lock lock(mutex_);
-    return changed_.wait_for(lock, std::chrono::seconds(60), [&] { return arrived_ >= count; });
+    return changed_.wait_for(lock, at_most, [&] { return arrived_ >= count; });
   }
 
  private:
@@ -119,6 +119,7 @@ class TellingEcho final : public Handler {
     std::function<bool(EventLoop&, const Accepted&)> on_accept{};
     std::function<void(Connection&)> on_open{};
     std::function<void(Connection&, std::string_view)> on_data{};
+    bool drains = true;  // false: at a stop connections stay until their clients end them
   };
 
   TellingEcho(EventLoop& loop, Tally& tally, const Hooks& hooks)
@@ -153,7 +154,7 @@ class TellingEcho final : public Handler {
   void OnStop(EventLoop& loop) override {
     Note(&Tally::OfLoop::stops);
     if (hooks_.on_stop) hooks_.on_stop(loop);
-    Handler::OnStop(loop);
+    if (hooks_.drains) Handler::OnStop(loop);
   }
 
  private:
