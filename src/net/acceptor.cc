@@ -159,7 +159,10 @@ void Acceptor::OnTimer() {
 void Acceptor::AcceptSome() {
   if (!IsOpen()) return;
   waits_ = false;
-  if (core_.IsFull()) return Wait();
+  if (core_.IsFull()) {
+    RetryLater();  // nobody who empties a buffer says so, but who closes does
+    return Wait();
+  }
   for (int budget = core_.options.accepts_per_turn; budget > 0; --budget) {
     switch (AcceptOne()) {
       case Outcome::kTaken:
@@ -217,12 +220,13 @@ void Acceptor::OnDrained() {
 }
 
 void Acceptor::OnStopDrained() {
-  if (!socket_->shares_port() || std::exchange(has_waited_for_handshakes_, true)) {
-    return Close(Closing::kRunning);
-  }
+  if (!socket_->shares_port()) return Close(Closing::kRunning);
+  const Clock::time_point now = core_.engine.Now();
+  if (last_look_ == Clock::time_point()) last_look_ = now + kHandshakes;
+  if (now >= last_look_) return Close(Closing::kRunning);
   waits_ = true;
   core_.engine.CancelTimer(retry_timer_);
-  retry_timer_ = core_.engine.ArmTimer(kHandshakes, token_);
+  retry_timer_ = core_.engine.ArmTimerAt(last_look_, token_);
 }
 
 // EMFILE, ENFILE, ENOBUFS, ENOMEM, and whatever else a kernel may invent: later.

@@ -98,8 +98,8 @@ class Acceptor final : public EventSource {
   bool stopping_ = false;
   bool is_last_ = false;  // of those that shared the socket
   bool waits_ = false;
-  bool has_waited_for_handshakes_ = false;
-  int may_still_take_ = 0;  // while an inherited socket stops
+  int may_still_take_ = 0;       // while an inherited socket stops
+  Clock::time_point last_look_;  // while one stops whose port others share
 
   // While there are no descriptors: when to look again, should no close of ours come first.
   std::chrono::milliseconds retry_{0};

@@ -6,6 +6,7 @@
 
 #include <csignal>
 #include <cstring>
+#include <filesystem>
 #include <map>
 #include <stdexcept>
 #include <thread>
@@ -419,9 +420,14 @@ TEST_CASE("a loop that drains by itself is not cut short when the server is stop
   it.server.Join();
 }
 
-TEST_CASE("in a forked child a server is destroyed without its threads", "[server][start]") {
+TEST_CASE("in a forked child a server is destroyed without its threads, and harms no parent",
+          "[server][start]") {
+  std::string folder = (std::filesystem::temp_directory_path() / "weir-fork-XXXXXX").string();
+  REQUIRE(::mkdtemp(folder.data()) != nullptr);
+  const std::string path = folder + "/socket";
   auto it = std::make_unique<RealServer>(weir::Options{.loops = 2});
   it->server.Listen(kAnyPort);
+  it->server.Listen("unix:" + path);
   it->server.Start();
   const pid_t child = ::fork();
   if (child == 0) {
@@ -432,6 +438,12 @@ TEST_CASE("in a forked child a server is destroyed without its threads", "[serve
   REQUIRE(::waitpid(child, &status, 0) == child);
   CHECK(WIFEXITED(status));
   CHECK(WEXITSTATUS(status) == 0);
-  auto clients = it->ConnectAndOpen(10);  // the parent's are as they were
-  for (Client& client : clients) CHECK(Replied(client, "x") == "x");
+  CHECK(std::filesystem::is_socket(path));
+  for (const int listener : {0, 1}) {
+    auto clients = it->ConnectAndOpen(10, listener);
+    for (Client& client : clients) CHECK(Replied(client, "x") == "x");
+  }
+  it.reset();
+  CHECK_FALSE(std::filesystem::exists(path));
+  std::filesystem::remove_all(folder);
 }
