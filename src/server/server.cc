@@ -95,7 +95,7 @@ Server::Impl::Impl(HandlerSource handlers, const Options& options)
 }
 
 int Server::Impl::Listen(std::string_view url, std::optional<Factory> factory) {
-  Check(!gate_.has_value(), "Server::Listen() comes before Run() and Start()");
+  Check(gate_ == nullptr, "Server::Listen() comes before Run() and Start()");
   if (factory.has_value() && !*factory) {
     throw Error::Usage(fmt::format("listen {}", url), "the factory is empty");
   }

@@ -72,6 +72,7 @@ class Server::Impl {
   }
 
   // ---- Running
+  void LeaveToParent() noexcept;
   void BeginOnce();
   void StartThreads(std::size_t first);
   void Serve(std::size_t loop);
@@ -95,7 +96,7 @@ class Server::Impl {
   std::optional<Balancer> balancer_;
   std::vector<Shard> shards_;  // not changed from the constructor on
 
-  std::optional<StartGate> gate_;
+  std::unique_ptr<StartGate> gate_;  // once it has begun
   std::mutex failure_mutex_;
   std::exception_ptr failure_;  // the first that came out of a loop
 

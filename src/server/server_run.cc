@@ -42,14 +42,23 @@ class SignalsBlocked {
 }  // namespace
 
 Server::Impl::~Impl() {
-  if (fork_guard_.InChild()) {  // the threads are the parent's
-    for (Shard& shard : shards_) {
-      if (shard.thread.joinable()) shard.thread.detach();
-    }
+  if (fork_guard_.InChild()) {
+    LeaveToParent();
     return;
   }
   Stop(Duration::zero());
   JoinThreads();
+}
+
+// The threads are the parent's, and what they were doing at the fork nobody here goes on with: a
+// condition that one of them waits for could not be destroyed, a handler may be in the middle of a
+// call. Descriptors are closed, with the loops.
+void Server::Impl::LeaveToParent() noexcept {
+  for (Shard& shard : shards_) {
+    if (shard.thread.joinable()) shard.thread.detach();
+    for (std::unique_ptr<Handler>& handler : shard.handlers) static_cast<void>(handler.release());
+  }
+  static_cast<void>(gate_.release());
 }
 
 void Server::Impl::Run() {
@@ -76,8 +85,8 @@ void Server::Impl::Join() {
 }
 
 void Server::Impl::BeginOnce() {
-  Check(!gate_.has_value(), "a Server is run, or started, once");
-  gate_.emplace(Loops());
+  Check(gate_ == nullptr, "a Server is run, or started, once");
+  gate_ = std::make_unique<StartGate>(Loops());
 }
 
 void Server::Impl::StartThreads(std::size_t first) {
