@@ -3,7 +3,8 @@
 // Everything but loops, balance and pin_cpus is of each loop; those three are for Server and Serve:
 // an EventLoop is one loop, and does not look at them.
 //
-// ERRORS    EventLoop's and Server's constructors throw weir::Error for a value that cannot work, and names it.
+// ERRORS    EventLoop's and Server's constructors throw weir::Error for a value that cannot work,
+//           and name it.
 // UNITS     Sizes are bytes, counts are counts, times are durations.
 
 #pragma once
@@ -77,8 +78,9 @@ struct Options {
   Flush flush = Flush::kCallback;
 
   // What the buffers of all connections of the loop may hold together; 0 stands for a quarter of
-  // the memory that this process may use (cgroup, or the machine), shared by the loops. Above it nothing is read for
-  // those that hold a buffer, accepting pauses, and the largest holders are reset.
+  // the memory that this process may use (cgroup, or the machine), shared by the loops of a server.
+  // Above it nothing is read for those that hold a buffer, accepting pauses, and the largest
+  // holders are reset.
   std::size_t max_buffered = 0;
 
   // Connections at one time, those that linger included; a client beyond it is accepted and closed

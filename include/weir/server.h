@@ -1,5 +1,5 @@
-// Several loops that serve the same URLs, each on a thread of its own: one for each processor, where
-// one is not enough.
+// Several loops that serve the same URLs, each on a thread of its own: one for each processor,
+// where one is not enough.
 //
 //     weir::Server server([](weir::EventLoop&) { return std::make_unique<Echo>(); }, {.loops = 4});
 //     server.Listen("tcp://127.0.0.1:7000");
@@ -18,7 +18,7 @@
 //
 // A handler is made on the thread of its loop, when all sockets listen and before the first client
 // is accepted; no loop accepts before all are set up. It is destroyed there, too, when its loop has
-// ended.
+// ended. The factory of the constructor makes one even if each listener has another.
 
 #pragma once
 

@@ -1,7 +1,8 @@
-// What a loop has done since it was made, and what it holds now; of a server, the sums of its loops.
+// What a loop has done since it was made, and what it holds now; of a server, the sums of its
+// loops.
 //
-// THREADS   EventLoop::GetStats() and Server::GetStats() may be called from any thread. Each figure is read by itself: two
-//           of them may be a turn apart.
+// THREADS   EventLoop::GetStats() and Server::GetStats() may be called from any thread. Each figure
+//           is read by itself: two of them may be a turn apart.
 
 #pragma once
 

@@ -67,7 +67,7 @@ class EventLoop::Impl {
     on_accepting_ended_ = std::move(call);
   }
 
-  // Sockets that another loop accepts for this one. A loop does not end while some are on their way.
+  // Sockets that another loop accepts for this one. No loop ends while some are on their way to it.
   [[nodiscard]] Inbox& inbox() noexcept { return inbox_; }
   void TakeHanded(int listener, UniqueFd fd, const PeerAddress& peer);
 

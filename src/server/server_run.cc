@@ -120,7 +120,7 @@ void Server::Impl::SetUp(std::size_t loop) {
 void Server::Impl::MakeHandlers(std::size_t loop) {
   Shard& shard = shards_[loop];
   for (std::size_t source = 0; source < sources_.size(); ++source) {
-    // The server's own, too, where each listener has another: its OnStart may be all that it is for.
+    // The server's own, too, where each listener has another: its OnStart may be what it is for.
     Handler* handler = sources_[source].borrowed;
     if (handler == nullptr) {
       shard.handlers.push_back(sources_[source].factory(*shard.loop));

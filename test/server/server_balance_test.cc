@@ -84,8 +84,8 @@ class Blocked {
     for (Client& client : clients) client.Send("block");
     REQUIRE(barrier_.AwaitArrivals(loops_, std::chrono::seconds(60)));
   }
-  // Else a client of a loop that is blocked waits, and one of another blocks it. Which it is, is not
-  // known here: so they come until all loops are blocked. (The time is no more than a pace.)
+  // Else a client of a loop that is blocked waits, and one of another blocks it. Which it is, is
+  // not known here: so they come until all loops are blocked. (The time is no more than a pace.)
   void BlockOneByOne() {
     for (int blocked = 0; blocked < loops_;) {
       clients.push_back(it_.Connect());
