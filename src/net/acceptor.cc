@@ -109,8 +109,7 @@ void Acceptor::LeaveShared(Closing how) {
     is_last_ = true;
     return Close(how);
   }
-  Forget();
-  if (how == Closing::kRunning) shared_->Nudge(*this);
+  Forget();  // and tells nobody: only a loop that is being destroyed comes here, Stop() came before
 }
 
 void Acceptor::Stop() {

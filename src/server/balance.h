@@ -17,8 +17,8 @@
 namespace weir {
 
 // The same for equal addresses, whatever the port, on every machine and in every version: FNV-1a
-// (64 bits) over the 16 bytes of the address, IPv4 as v4-mapped IPv6, finished by MurmurHash3's fmix64.
-// The loop is this modulo the number of loops.
+// (64 bits) over the 16 bytes of the address, IPv4 as v4-mapped IPv6, finished by MurmurHash3's
+// fmix64. The loop is this modulo the number of loops.
 [[nodiscard]] std::uint64_t SourceHash(const PeerAddress& peer) noexcept;
 
 class Balancer final : public Distributor {

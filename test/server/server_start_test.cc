@@ -338,16 +338,20 @@ TEST_CASE("a stop comes from a handler, a thread or a signal", "[server][stop]")
 
 TEST_CASE("a second stop, and one without grace, is now", "[server][stop]") {
   const auto balance = GENERATE(weir::Balance::kReusePort, weir::Balance::kRoundRobin);
-  const bool twice = GENERATE(true, false);
-  RealServer it({.loops = 2, .balance = balance});
+  constexpr std::chrono::hours kLong{1};
+  RealServer it({.loops = 2, .balance = balance, .close_linger = kLong});
   it.server.Listen(kAnyPort);
   it.server.Start();
   auto clients = it.ConnectAndOpen(10);  // none of them ends: a drain would wait for close_linger
 
-  if (twice) {
-    it.server.Stop(std::chrono::hours(1));
-    it.server.Stop(std::chrono::hours(1));
-  } else {
+  SECTION("a second one") {
+    it.server.Stop(kLong);
+    it.server.Stop(kLong);
+  }
+  SECTION("one without grace") { it.server.Stop(weir::Duration::zero()); }
+  SECTION("one without grace, though a loop is draining already") {
+    it.server.Loop(1).Stop(kLong);
+    REQUIRE(it.tally.AwaitSum(&OfLoop::stops, 1));
     it.server.Stop(weir::Duration::zero());
   }
   it.server.Join();

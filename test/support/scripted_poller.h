@@ -60,9 +60,10 @@ class ScriptedPoller final : public Poller {
 
  private:
   static std::string Describe(int fd, Interest interest) {
-    const char* const what = interest == Interest::kReadWrite ? "read+write"
-                             : interest == Interest::kRead    ? "read"
-                                                              : "accept";
+    const char* const what = interest == Interest::kReadWrite      ? "read+write"
+                             : interest == Interest::kRead         ? "read"
+                             : interest == Interest::kAcceptShared ? "accept shared"
+                                                                   : "accept";
     return std::to_string(fd) + " " + what;
   }
 
