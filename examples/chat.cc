@@ -157,8 +157,8 @@ class Chat final : public weir::Handler {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const auto [urls, exit_code] = example::ParseOptions(argc, argv, kAbout);
+  const auto [urls, options, exit_code] = example::ParseOptions(argc, argv, kAbout);
   if (exit_code) return *exit_code;
   Chat chat(urls.size());
-  return weir::Serve(chat, urls);
+  return weir::Serve(chat, urls, options);
 }

@@ -58,7 +58,7 @@ void Run(weir::EventLoop& loop, example::EmbeddedEcho& echo) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const auto [urls, exit_code] = example::ParseOptions(argc, argv, kAbout);
+  const auto [urls, options, exit_code] = example::ParseOptions(argc, argv, kAbout);
   if (exit_code) return *exit_code;
   example::EmbeddedEcho echo(urls.size());
   try {

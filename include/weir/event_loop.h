@@ -42,7 +42,9 @@ class EventLoop {
   // Binds and listens at once; accepting begins with the first turn. The URL is
   //   tcp://127.0.0.1:80   tcp://[::1]:80   tcp://:80 (every address)   tcp4://:80   tcp6://:80
   //   unix:/run/x.sock     unix:@abstract
-  // with, as a query, ?backlog=4096&v6only=1&mode=0660. Port 0 takes a free one. Returns the
+  //   fd://3 (a listening socket that the process inherited: from here on the loop's to close)
+  // with, as a query, ?backlog=4096&v6only=1&reuseport=1&mode=0660; reuseport lets other processes
+  // of the same user share the port, if they say it too. Port 0 takes a free one. Returns the
   // listener's number, counted from 0. `handler` is borrowed and must outlive the loop.
   int Listen(std::string_view url, Handler& handler);
 
@@ -109,6 +111,9 @@ class EventLoop {
 
   // The time, read at most once a turn.
   [[nodiscard]] Clock::time_point Now() const noexcept;
+
+  // Its number in its Server, from 0; 0 for a loop that has none.
+  [[nodiscard]] int Index() const noexcept;
 
   // The loop that runs on this thread, or nullptr.
   [[nodiscard]] static EventLoop* Current() noexcept;

@@ -1,6 +1,10 @@
 // Everything about a loop that a program may set. The defaults suit a server on the open network.
 //
-// ERRORS    EventLoop's constructor throws weir::Error for a value that cannot work, and names it.
+// Everything but loops, balance and pin_cpus is of each loop; those three are for Server and Serve:
+// an EventLoop is one loop, and does not look at them.
+//
+// ERRORS    EventLoop's and Server's constructors throw weir::Error for a value that cannot work,
+//           and name it.
 // UNITS     Sizes are bytes, counts are counts, times are durations.
 
 #pragma once
@@ -24,7 +28,29 @@ enum class OnException : std::uint8_t {
   kTerminate,              // std::terminate() where it is caught
 };
 
+// Who decides which loop of a server serves a client.
+enum class Balance : std::uint8_t {
+  // The kernel, by a hash, among the listeners of the loops, of which each has its own
+  // (SO_REUSEPORT): nothing is handed over, and few connections may lie unevenly. Of a Unix or an
+  // inherited socket, which the loops share: a loop that sleeps.
+  kReusePort,
+  // Loop 0 accepts, and hands each client over:
+  kRoundRobin,        // to one loop after the other
+  kLeastConnections,  // to the loop that has the fewest at that moment
+  kSourceHash,        // by the client's address without its port: always to the same loop.
+                      // Clients without an address (Unix) go round robin
+};
+
 struct Options {
+  // How many loops a server has, each with a thread of its own; 0: as many as threads of this
+  // process can run at a time (processors it may use, control groups).
+  int loops = 1;
+  Balance balance = Balance::kReusePort;
+  // Binds loop i to the i-th processor that the process may use, counted round. With kReusePort a
+  // client is then served, if it can be, by the loop on the processor that its packets come by:
+  // worth it where the network card spreads its queues over the same processors.
+  bool pin_cpus = false;
+
   // Reading. The buffer belongs to the LOOP and is lent to each connection in turn: an idle
   // connection owns none.
   std::size_t read_chunk = 256 << 10;
@@ -53,8 +79,9 @@ struct Options {
   Flush flush = Flush::kCallback;
 
   // What the buffers of all connections of the loop may hold together; 0 stands for a quarter of
-  // the memory that this process may use (cgroup, or the machine). Above it nothing is read for
-  // those that hold a buffer, accepting pauses, and the largest holders are reset.
+  // the memory that this process may use (cgroup, or the machine), shared by the loops of a server.
+  // Above it nothing is read for those that hold a buffer, accepting pauses, and the largest
+  // holders are reset.
   std::size_t max_buffered = 0;
 
   // Connections at one time, those that linger included; a client beyond it is accepted and closed

@@ -1,7 +1,8 @@
-// What a loop has done since it was made, and what it holds now.
+// What a loop has done since it was made, and what it holds now; of a server, the sums of its
+// loops.
 //
-// THREADS   EventLoop::GetStats() may be called from any thread. Each figure is read by itself: two
-//           of them may be a turn apart.
+// THREADS   EventLoop::GetStats() and Server::GetStats() may be called from any thread. Each figure
+//           is read by itself: two of them may be a turn apart.
 
 #pragma once
 
@@ -12,12 +13,16 @@ namespace weir {
 struct Stats {
   // Now
   std::uint64_t connections = 0;  // from OnOpen to OnClose
-  std::uint64_t lingering = 0;    // closed, waiting for the peer's end
-  std::uint64_t buffered = 0;     // bytes of memory that their buffers hold
+  // The same of the loop of a server that has the most, and of the one that has the least. Of one
+  // loop: `connections`.
+  std::uint64_t connections_most = 0;
+  std::uint64_t connections_least = 0;
+  std::uint64_t lingering = 0;  // closed, waiting for the peer's end
+  std::uint64_t buffered = 0;   // bytes of memory that their buffers hold
 
   // So far
   std::uint64_t accepted = 0;
-  std::uint64_t refused = 0;  // by OnAccept, or beyond Options::max_connections
+  std::uint64_t refused = 0;  // by OnAccept, beyond Options::max_connections, or by a full mailbox
   std::uint64_t closed = 0;   // OnClose has come
   std::uint64_t accept_errors = 0;
   std::uint64_t turns = 0;

@@ -16,6 +16,7 @@
 #include "weir/handler.h"         // IWYU pragma: export
 #include "weir/options.h"         // IWYU pragma: export
 #include "weir/serve.h"           // IWYU pragma: export
+#include "weir/server.h"          // IWYU pragma: export
 #include "weir/session.h"         // IWYU pragma: export
 #include "weir/stats.h"           // IWYU pragma: export
 #include "weir/version.h"         // IWYU pragma: export

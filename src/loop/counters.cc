@@ -1,9 +1,15 @@
 #include "loop/counters.h"
 
+#include <algorithm>
+#include <array>
+
 namespace weir {
 
 Stats Counters::Read(std::uint64_t wakeups) const noexcept {
-  return {.connections = connections.Get(),
+  const std::uint64_t open = connections.Get();
+  return {.connections = open,
+          .connections_most = open,
+          .connections_least = open,
           .lingering = lingering.Get(),
           .buffered = buffered.Get(),
           .accepted = accepted.Get(),
@@ -25,6 +31,21 @@ Stats Counters::Read(std::uint64_t wakeups) const noexcept {
           .mail = mail.Get(),
           .wakeups = wakeups,
           .exceptions = exceptions.Get()};
+}
+
+void Accumulate(Stats& sum, const Stats& one) noexcept {
+  constexpr std::array kSums = {
+      &Stats::connections, &Stats::lingering,    &Stats::buffered,      &Stats::accepted,
+      &Stats::refused,     &Stats::closed,       &Stats::accept_errors, &Stats::turns,
+      &Stats::events,      &Stats::stale_events, &Stats::receives,      &Stats::sends,
+      &Stats::would_block, &Stats::bytes_in,     &Stats::bytes_out,     &Stats::owed,
+      &Stats::paused,      &Stats::timeouts,     &Stats::shed,          &Stats::mail,
+      &Stats::wakeups,     &Stats::exceptions};
+  static_assert(sizeof(Stats) == (kSums.size() + 2) * sizeof(std::uint64_t),
+                "a figure that is added to Stats is added here");
+  for (const auto figure : kSums) sum.*figure += one.*figure;
+  sum.connections_most = std::max(sum.connections_most, one.connections_most);
+  sum.connections_least = std::min(sum.connections_least, one.connections_least);
 }
 
 }  // namespace weir

@@ -41,4 +41,7 @@ struct Counters {
   [[nodiscard]] Stats Read(std::uint64_t wakeups) const noexcept;
 };
 
+// Adds one loop's figures to a server's, which begin as those of its first loop.
+void Accumulate(Stats& sum, const Stats& one) noexcept;
+
 }  // namespace weir

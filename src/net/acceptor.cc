@@ -10,24 +10,32 @@
 // its client comes, after a round trip. The client takes itself for connected by then, and would be
 // reset if nobody listened any more: so the listener closes only some time later, and nobody waits
 // for it but Run().
+//
+// A socket that several loops share is level-triggered instead (net/shared_listener.h): so one that
+// is starved takes it out of its epoll, or would be told for ever, and puts it in again when it has
+// got to the end of the queue.
 
 #include "net/acceptor.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
-#include <new>
+#include <utility>
 
 #include "base/log.h"
 #include "os/sys.h"
+#include "weir/error.h"
 
 namespace weir {
 namespace {
 
 constexpr std::chrono::milliseconds kFirstRetry{5};
 constexpr std::chrono::milliseconds kLastRetry{100};
-constexpr std::chrono::milliseconds kHandshake{100};  // TCP: how long one may take that had begun
+// TCP: how long a handshake may take that had begun. Less than the second after which whoever is
+// not let in any more tries again, and finds another listener of the port.
+constexpr std::chrono::milliseconds kHandshake{100};
 constexpr std::chrono::seconds kTellAgain{10};
+
+// As many as a queue can hold (net.core.somaxconn).
+constexpr int kMostQueued = 4096;
 
 // accept(2): the client that was to be taken is gone, or the network has an error for it. The next
 // one may be well.
@@ -52,32 +60,80 @@ bool IsPassing(int error) noexcept {
 
 }  // namespace
 
-Acceptor::Acceptor(LoopCore& core, int number, const Endpoint& endpoint, Handler& handler)
+Acceptor::Acceptor(LoopCore& core, int number, ListenSource source)
     : core_(core),
-      number_(number),
-      handler_(handler),
-      socket_(endpoint, core.options),
-      address_(socket_.address()),
-      token_(core.engine.AddSource(*this, socket_.fd(), Interest::kAccept)) {
-  log::Info("listening on {}", socket_.url());
+      own_(std::move(source.own)),
+      shared_(source.shared),
+      distributor_(source.distributor),
+      socket_(shared_ != nullptr ? &shared_->socket() : own_.get()),
+      address_((socket_ != nullptr ? *socket_ : *source.elsewhere).address()),
+      reception_(core, number, (socket_ != nullptr ? *socket_ : *source.elsewhere).url(),
+                 address_.IsUnix()),
+      token_(core.engine.AddSource(*this, -1, Interest::kAccept)) {
+  if (socket_ == nullptr) return;
+  if (const int result = Register(); result < 0) {
+    core.engine.RemoveSource(token_);
+    throw Error::System("epoll_ctl ADD", -result);
+  }
+  if (shared_ != nullptr) shared_->Join(core, *this);
 }
 
-Acceptor::~Acceptor() { Close(/*unlink_path=*/true); }
+Acceptor::~Acceptor() { Close(Closing::kDestroyed); }
 
-void Acceptor::Close(bool unlink_path) noexcept {
+int Acceptor::Register() {
+  if (is_registered_) return 0;
+  const Interest interest = shared_ != nullptr ? Interest::kAcceptShared : Interest::kAccept;
+  const int result = core_.engine.poller().Add(socket_->fd(), interest, token_);
+  is_registered_ = result >= 0;
+  return result;
+}
+
+void Acceptor::Deregister() {
+  if (std::exchange(is_registered_, false)) {
+    static_cast<void>(core_.engine.poller().Remove(socket_->fd()));
+  }
+}
+
+void Acceptor::Forget() noexcept {
   core_.engine.CancelTimer(retry_timer_);
   core_.engine.RemoveSource(token_);
-  socket_.Close(unlink_path);
+  socket_ = nullptr;
+}
+
+void Acceptor::Close(Closing how) noexcept {
+  if (socket_ == nullptr) return;
+  if (shared_ != nullptr && !is_last_) return LeaveShared(how);
+  socket_->Close(/*unlink_path=*/how != Closing::kForked);
+  Forget();
+}
+
+void Acceptor::LeaveShared(Closing how) {
+  if (how != Closing::kForked) Deregister();  // a child has its parent's epoll
+  if (shared_->Leave()) {
+    is_last_ = true;
+    return Close(how);
+  }
+  Forget();  // and tells nobody: only a loop that is being destroyed comes here, Stop() came before
 }
 
 void Acceptor::Stop() {
   if (!IsOpen() || stopping_) return;
   stopping_ = true;
-  if (const int result = socket_.RefuseNew(); result < 0) {
-    log::Warning("listener {}: clients that come while it closes may be reset: {}", socket_.url(),
+  if (shared_ != nullptr) {
+    Deregister();
+    is_last_ = shared_->Leave();
+    if (!is_last_) {
+      Forget();
+      return shared_->Nudge(*this);
+    }
+  }
+  if (const int result = socket_->RefuseNew(); result < 0) {
+    log::Warning("listener {}: clients that come while it closes may be reset: {}", url(),
                  std::error_code(-result, std::system_category()).message());
   }
-  close_at_ = Engine::DeadlineIn(socket_.is_unix() ? Duration::zero() : kHandshake);
+  const bool has_handshakes = !socket_->is_unix() && !socket_->is_inherited();
+  close_at_ = Engine::DeadlineIn(has_handshakes ? kHandshake : Duration::zero());
+  may_still_take_ = kMostQueued;
   Owe();
 }
 
@@ -89,6 +145,10 @@ void Acceptor::Owe() {
 
 void Acceptor::OnEdge(Edge) {
   if (!owed_) AcceptSome();
+}
+
+void Acceptor::Look() {
+  if (!owed_ && !waits_) AcceptSome();
 }
 
 void Acceptor::OnOwed() {
@@ -111,41 +171,39 @@ void Acceptor::AcceptSome() {
   for (int budget = core_.options.accepts_per_turn; budget > 0; --budget) {
     switch (AcceptOne()) {
       case Outcome::kTaken:
+        if (!IsOpen()) return;  // OnAccept has stopped it
+        continue;
       case Outcome::kNext:
         continue;
       case Outcome::kStarved:
         return Wait();
       case Outcome::kDrained:
-        if (stopping_) CloseInTime();
-        return;
+        return stopping_ ? OnStopDrained() : OnDrained();
     }
   }
   Owe();  // no edge will announce those that are left
 }
 
-void Acceptor::CloseInTime() {
-  if (core_.engine.Now() >= close_at_) return Close(/*unlink_path=*/true);
-  waits_ = true;
-  core_.engine.CancelTimer(retry_timer_);
-  retry_timer_ = core_.engine.ArmTimerAt(close_at_, token_);
-}
-
 Acceptor::Outcome Acceptor::AcceptOne() {
+  // Those who come to an inherited socket while we leave are for whoever else has it.
+  if (stopping_ && socket_->is_inherited() && may_still_take_-- == 0) return Outcome::kDrained;
   sockaddr_storage storage;
   socklen_t size = sizeof storage;
-  const int fd = sys::Accept(socket_.fd(), &storage, &size);
+  const int fd = sys::Accept(socket_->fd(), &storage, &size);
   if (fd < 0) return OnAcceptError(-fd);
   retry_ = {};
+  UniqueFd client(fd);
   const Address peer = Address::FromRaw(&storage, size);
-  const std::size_t most = core_.options.max_connections;
-  const bool has_room = most == 0 || core_.table.live() < most;
-  if (has_room && HandlerTakes(fd, peer)) {
-    OpenConnection(fd, peer);
-  } else {
-    core_.engine.counters().refused.Add(1);
-    core_.tcp.Close(fd);
+  if (distributor_ == nullptr) {
+    reception_.Take(std::move(client), peer);
+  } else if (!distributor_->HandOver(reception_.number(), std::move(client), PeerAddress(peer))) {
+    reception_.NoteRefused();
   }
   return Outcome::kTaken;
+}
+
+void Acceptor::TakeHanded(UniqueFd fd, const PeerAddress& peer) {
+  reception_.Take(std::move(fd), address_.IsUnix() ? Address() : peer.Expand());
 }
 
 Acceptor::Outcome Acceptor::OnAcceptError(int error) {
@@ -159,15 +217,33 @@ Acceptor::Outcome Acceptor::OnAcceptError(int error) {
   return Outcome::kStarved;
 }
 
+void Acceptor::OnDrained() {
+  if (Register() < 0) {  // no memory for it, or no watch left
+    RetryLater();
+    Wait();
+  }
+}
+
+void Acceptor::OnStopDrained() {
+  if (core_.engine.Now() >= close_at_) return Close(Closing::kRunning);
+  waits_ = true;
+  core_.engine.CancelTimer(retry_timer_);
+  retry_timer_ = core_.engine.ArmTimerAt(close_at_, token_);
+}
+
 // EMFILE, ENFILE, ENOBUFS, ENOMEM, and whatever else a kernel may invent: later.
 void Acceptor::Starve(int error) {
   // Seldom: clients that come and go at the limit, thousands in a second, would fill the log.
   const Clock::time_point now = core_.engine.Now();
   if (!told_ || now - *told_ >= kTellAgain) {
     told_ = now;
-    log::Warning("listener {}: accept: {}; clients wait until descriptors are free", socket_.url(),
+    log::Warning("listener {}: accept: {}; clients wait until descriptors are free", url(),
                  std::error_code(error, std::system_category()).message());
   }
+  RetryLater();
+}
+
+void Acceptor::RetryLater() {
   retry_ = std::clamp(retry_ * 2, kFirstRetry, kLastRetry);
   core_.engine.CancelTimer(retry_timer_);
   retry_timer_ = core_.engine.ArmTimer(retry_, token_);
@@ -177,37 +253,9 @@ void Acceptor::Wait() {
   waits_ = true;
   std::vector<Token>& waiting = core_.waiting_acceptors;
   if (std::find(waiting.begin(), waiting.end(), token_) == waiting.end()) waiting.push_back(token_);
-}
-
-bool Acceptor::HandlerTakes(int fd, const Address& peer) {
-  core_.NoteCalled(handler_);
-  try {
-    return handler_.OnAccept(core_.loop, {.listener = number_, .peer = peer, .fd = fd});
-  } catch (...) {
-    core_.NoteException(fmt::format("listener {}: OnAccept", socket_.url()));
-  }
-  return false;
-}
-
-void Acceptor::OpenConnection(int fd, const Address& peer) {
-  Wire* const wire = socket_.is_unix() ? &core_.unix_stream : &core_.tcp;
-  ConnectionImpl* connection = nullptr;
-  try {
-    connection = core_.table.Allocate();
-  } catch (const std::bad_alloc&) {
-    log::Error("listener {}: no memory for another connection: refused", socket_.url());
-  }
-  if (connection == nullptr) {
-    core_.engine.counters().refused.Add(1);
-    return wire->Close(fd);
-  }
-  core_.engine.counters().accepted.Add(1);
-  connection->Open(core_, {.fd = fd,
-                           .wire = wire,
-                           .handler = &handler_,
-                           .listener = number_,
-                           .peer = PeerAddress(peer)});
-  if (core_.draining) connection->Drain();
+  if (shared_ == nullptr || !is_registered_) return;
+  Deregister();
+  if (!is_last_) shared_->Nudge(*this);  // they may have memory where we have none
 }
 
 }  // namespace weir

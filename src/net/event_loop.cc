@@ -42,6 +42,7 @@ bool EventLoop::Cancel(TimerId timer) noexcept { return impl_->CancelTimer(timer
 
 bool EventLoop::Post(Work work) { return impl_->Post(std::move(work)); }
 Stats EventLoop::GetStats() const noexcept { return impl_->engine().GetStats(); }
+int EventLoop::Index() const noexcept { return impl_->index(); }
 Clock::time_point EventLoop::Now() const noexcept { return impl_->engine().Now(); }
 
 }  // namespace weir

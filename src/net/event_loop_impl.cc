@@ -63,7 +63,8 @@ EventLoop::Impl::~Impl() {
   // In a forked child the descriptors are the parent's too: closing them is all that may be done.
   const bool ours = !fork_guard_.InChild();
   core_.table.ForEach([&](ConnectionImpl& connection) { connection.Discard(/*reset=*/ours); });
-  for (const auto& acceptor : acceptors_) acceptor->Close(/*unlink_path=*/ours);
+  const auto how = ours ? Acceptor::Closing::kDestroyed : Acceptor::Closing::kForked;
+  for (const auto& acceptor : acceptors_) acceptor->Close(how);
 }
 
 void EventLoop::Impl::CheckThread() const noexcept {
@@ -81,9 +82,44 @@ void EventLoop::Impl::CheckProcess() const noexcept {
 int EventLoop::Impl::Listen(std::string_view url, Handler& handler) {
   CheckThread();
   const Endpoint endpoint = Endpoint::Parse(url);
-  const int number = static_cast<int>(acceptors_.size());
-  acceptors_.push_back(std::make_unique<Acceptor>(core_, number, endpoint, handler));
+  CheckIsFree(endpoint);
+  const int number = AddAcceptor({.own = std::make_unique<ListenSocket>(endpoint, core_.options)});
+  SetHandler(number, handler);
+  log::Info("listening on {}", acceptors_.back()->url());
   return number;
+}
+
+int EventLoop::Impl::AddAcceptor(ListenSource source) {
+  const int number = static_cast<int>(acceptors_.size());
+  acceptors_.push_back(std::make_unique<Acceptor>(core_, number, std::move(source)));
+  return number;
+}
+
+// The same descriptor twice would be closed twice, the second time as somebody else's.
+void EventLoop::Impl::CheckIsFree(const Endpoint& endpoint) const {
+  for (const auto& acceptor : acceptors_) {
+    if (endpoint.inherited >= 0 && acceptor->fd() == endpoint.inherited) {
+      throw Error::Usage(fmt::format("listen {}", endpoint.url), "it is listened on already");
+    }
+  }
+}
+
+void EventLoop::Impl::SetHandler(int listener, Handler& handler) {
+  acceptors_[static_cast<std::size_t>(listener)]->SetHandler(handler);
+  AddHandler(handler);
+}
+
+void EventLoop::Impl::AddHandler(Handler& handler) {
+  const auto known = std::find(handlers_.begin(), handlers_.end(), &handler);
+  if (known == handlers_.end()) handlers_.push_back(&handler);
+}
+
+void EventLoop::Impl::TakeHanded(int listener, UniqueFd fd, const PeerAddress& peer) {
+  if (stage_ != Stage::kAborted) {
+    acceptors_[static_cast<std::size_t>(listener)]->TakeHanded(std::move(fd), peer);
+  } else {
+    core_.engine.counters().refused.Add(1);
+  }
 }
 
 Address EventLoop::Impl::ListenAddress(int listener) const {
@@ -99,24 +135,20 @@ void EventLoop::Impl::StopListening(int listener) {
   acceptors_[static_cast<std::size_t>(listener)]->Stop();
 }
 
-std::vector<Handler*> EventLoop::Impl::ListenHandlers() const {
-  std::vector<Handler*> handlers;
-  for (const auto& acceptor : acceptors_) {
-    if (std::find(handlers.begin(), handlers.end(), &acceptor->handler()) == handlers.end()) {
-      handlers.push_back(&acceptor->handler());
-    }
-  }
-  return handlers;
-}
-
 // ---- Running
 
 void EventLoop::Impl::Begin() {
   CheckThread();
   if (started_) return;
   thread_ = sys::CurrentThread();
-  for (Handler* const handler : ListenHandlers()) handler->OnStart(core_.loop);
+  for (Handler* const handler : std::vector(handlers_)) handler->OnStart(core_.loop);
   started_ = true;
+}
+
+void EventLoop::Impl::SetUp(Work make_handlers) {
+  const CurrentScope scope(core_.loop);
+  make_handlers();
+  Begin();
 }
 
 void EventLoop::Impl::Run() {

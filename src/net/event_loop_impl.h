@@ -16,6 +16,7 @@
 #include "loop/timers.h"
 #include "net/acceptor.h"
 #include "net/connection_straight.h"
+#include "net/handover.h"
 #include "net/loop_core.h"
 #include "os/sys.h"
 #include "weir/event_loop.h"
@@ -43,6 +44,37 @@ class EventLoop::Impl {
   [[nodiscard]] Duration NextTimeout() const noexcept;
   std::uint64_t AddTimer(Duration delay, Duration period, Work work);
   bool CancelTimer(std::uint64_t timer) noexcept;
+
+  // ---- A server's loops
+
+  // A listener whose handler comes later, by SetHandler(). Throws weir::Error.
+  int AddAcceptor(ListenSource source);
+  [[nodiscard]] const std::string& ListenUrl(int listener) const {
+    return acceptors_[static_cast<std::size_t>(listener)]->url();
+  }
+  void RemoveLastAcceptor() { acceptors_.pop_back(); }  // REQUIRES: no turn was taken
+  void CheckIsFree(const Endpoint& endpoint) const;  // throws if it is an inherited socket of ours
+  void SetHandler(int listener, Handler& handler);
+  // Its OnStart and OnStop are called, too, whether it has a listener or not.
+  void AddHandler(Handler& handler);
+
+  // On the loop's thread, before Run(): `make_handlers`, then each OnStart. Throws what they throw.
+  void SetUp(Work make_handlers);
+
+  // [any] [signal] Stop(), unless it was called already.
+  void StopOnce(Duration grace) noexcept;
+  // Called on the loop's thread when a stop has come so far that nobody else is accepted, but for
+  // those who wait for descriptors; with what the stop's grace is.
+  void OnAcceptingEnded(UniqueFunction<void(Duration)> call) {
+    on_accepting_ended_ = std::move(call);
+  }
+
+  // Sockets that another loop accepts for this one. No loop ends while some are on their way to it.
+  [[nodiscard]] Inbox& inbox() noexcept { return inbox_; }
+  void TakeHanded(int listener, UniqueFd fd, const PeerAddress& peer);
+
+  [[nodiscard]] int index() const noexcept { return index_; }
+  void SetIndex(int index) noexcept { index_ = index; }
 
   [[nodiscard]] LoopCore& core() noexcept { return core_; }
   [[nodiscard]] Engine& engine() noexcept { return core_.engine; }
@@ -120,15 +152,15 @@ class EventLoop::Impl {
   void TellAllBatchEnds();
   int FlushAll();
   void Begin();  // once: the loop's thread is this one, OnStart
+  [[nodiscard]] bool AskToStop(Duration grace) noexcept;
   void AdvanceStop();
   void AdvanceToEnd();
   void BeginStop(Duration grace);
-  void TellStop();
+  void TellStop(Duration grace);
   void AbortAll();
   void Finish();
   void ServeOwedOne(const Owed& entry, std::size_t& budget);
   [[nodiscard]] bool HasEnded() const noexcept;
-  [[nodiscard]] std::vector<Handler*> ListenHandlers() const;
   void CheckThread() const noexcept;
   void CheckProcess() const noexcept;
 
@@ -147,11 +179,16 @@ class EventLoop::Impl {
   sys::ForkGuard fork_guard_;
   LoopCore core_;
   std::vector<std::unique_ptr<Acceptor>> acceptors_;  // by number; closed ones stay
+  std::vector<Handler*> handlers_;                    // each once
+  Inbox inbox_;
+  UniqueFunction<void(Duration)> on_accepting_ended_;
+  int index_ = 0;
   Timers timers_{core_.engine};
   GraceTimer grace_timer_{*this};
   Token grace_token_;
   const void* thread_ = nullptr;  // the loop's, once it has begun
   Stage stage_ = Stage::kRunning;
+  Duration grace_{};  // once it stops
   bool started_ = false;
   bool finished_ = false;
   std::vector<Handler*> ending_batch_;  // scratch; the next likewise

@@ -1,5 +1,7 @@
 // How a loop stops.
 //
+// A server's loops stop by themselves, each as below; loop 0 leads (server/server_run.cc).
+//
 // Stop() stores the grace and wakes the loop; all else happens on the loop's thread:
 //
 //     kRunning --> kAccepting   listeners let nobody else in, and take what is queued
@@ -10,7 +12,6 @@
 //                               reset
 
 #include <algorithm>
-#include <vector>
 
 #include "net/event_loop_impl.h"
 
@@ -18,13 +19,25 @@ namespace weir {
 
 void EventLoop::Impl::Stop(Duration grace) noexcept {
   CheckProcess();
+  // seq_cst: stands before the wake-up, which ends the sleep that may be about to begin.
+  if (!AskToStop(grace)) stop_wanted_.store(0);
+  sys::Yield(sys::Point::kStopStored);
+  core_.engine.mailbox().Wake();
+}
+
+void EventLoop::Impl::StopOnce(Duration grace) noexcept {
+  CheckProcess();
+  if (!AskToStop(grace)) return;
+  sys::Yield(sys::Point::kStopStored);
+  core_.engine.mailbox().Wake();
+}
+
+// False if a stop was asked for before.
+bool EventLoop::Impl::AskToStop(Duration grace) noexcept {
   std::int64_t wanted = kNoStop;
   const std::int64_t asked =
       grace == Duration::max() ? kDefaultGrace : std::max<std::int64_t>(grace.count(), 0);
-  // seq_cst: stands before the wake-up, which ends the sleep that may be about to begin.
-  if (!stop_wanted_.compare_exchange_strong(wanted, asked)) stop_wanted_.store(0);
-  sys::Yield(sys::Point::kStopStored);
-  core_.engine.mailbox().Wake();
+  return stop_wanted_.compare_exchange_strong(wanted, asked);
 }
 
 void EventLoop::Impl::AdvanceStop() {
@@ -39,7 +52,7 @@ void EventLoop::Impl::AdvanceStop() {
   if (stage_ == Stage::kAccepting &&
       std::all_of(acceptors_.begin(), acceptors_.end(), is_settled)) {
     stage_ = Stage::kDraining;
-    TellStop();
+    TellStop(grace_);
   }
 }
 
@@ -51,17 +64,19 @@ void EventLoop::Impl::AdvanceToEnd() {
 void EventLoop::Impl::BeginStop(Duration grace) {
   stage_ = Stage::kAccepting;
   core_.needs_care = true;
+  grace_ = grace;
+  inbox_.SetLeaving();
   core_.engine.ArmTimer(grace, grace_token_);
   for (const auto& acceptor : acceptors_) acceptor->Stop();
 }
 
-void EventLoop::Impl::TellStop() {
-  const std::vector<Handler*> handlers = ListenHandlers();
-  for (Handler* const handler : handlers) {
+void EventLoop::Impl::TellStop(Duration grace) {
+  if (on_accepting_ended_) on_accepting_ended_(grace);
+  for (Handler* const handler : handlers_) {
     core_.NoteCalled(*handler);
     Guarded("OnStop", [&] { handler->OnStop(core_.loop); });
   }
-  if (handlers.empty()) DrainAll();
+  if (handlers_.empty()) DrainAll();
 }
 
 void EventLoop::Impl::DrainAll() {
@@ -71,9 +86,9 @@ void EventLoop::Impl::DrainAll() {
 }
 
 void EventLoop::Impl::AbortAll() {
-  if (stage_ < Stage::kDraining) TellStop();
+  if (stage_ < Stage::kDraining) TellStop(Duration::zero());
   stage_ = Stage::kAborted;
-  for (const auto& acceptor : acceptors_) acceptor->Close(/*unlink_path=*/true);
+  for (const auto& acceptor : acceptors_) acceptor->Close(Acceptor::Closing::kRunning);
   core_.table.ForEach([](ConnectionImpl& connection) { connection.Abort(CloseReason::kShutdown); });
 }
 
@@ -81,7 +96,7 @@ void EventLoop::Impl::AbortAll() {
 bool EventLoop::Impl::HasEnded() const noexcept {
   const auto is_closed = [](const auto& acceptor) { return !acceptor->IsOpen(); };
   return stage_ >= Stage::kDraining && core_.table.live() == 0 && !core_.engine.work().Any() &&
-         std::all_of(acceptors_.begin(), acceptors_.end(), is_closed);
+         inbox_.IsEmpty() && std::all_of(acceptors_.begin(), acceptors_.end(), is_closed);
 }
 
 void EventLoop::Impl::Finish() {

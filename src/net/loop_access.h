@@ -11,10 +11,14 @@ namespace weir {
 
 class LoopAccess {
  public:
+  using LoopImpl = EventLoop::Impl;
+
   static std::unique_ptr<EventLoop> Make(const Options& options, std::unique_ptr<Poller> poller) {
     return std::unique_ptr<EventLoop>(new EventLoop(options, std::move(poller)));
   }
   static EventLoop::Impl& Impl(EventLoop& loop) noexcept { return *loop.impl_; }
 };
+
+using LoopImpl = LoopAccess::LoopImpl;
 
 }  // namespace weir

@@ -20,6 +20,9 @@ class PeerAddress {
 
   [[nodiscard]] Address Expand() const;
 
+  // The address without its port; all zero for a Unix socket, and for nobody else.
+  [[nodiscard]] const std::array<unsigned char, 16>& ip() const noexcept { return ip_; }
+
  private:
   std::array<unsigned char, 16> ip_{};
   std::uint16_t port_ = 0;  // network order

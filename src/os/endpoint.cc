@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <limits>
 #include <system_error>
 
 #include "os/address_family.h"
@@ -17,7 +18,7 @@ namespace {
 using text::Printable;
 using text::Wrong;
 
-constexpr std::string_view kSchemes = "tcp, tcp4, tcp6 or unix";
+constexpr std::string_view kSchemes = "tcp, tcp4, tcp6, unix or fd";
 constexpr unsigned kHighestMode = 0777;
 
 enum class Ip : std::uint8_t { kEither, kOnly4, kOnly6 };
@@ -65,6 +66,14 @@ Address ParseUnix(std::string_view rest) {
   return text::ParseUnix(rest);
 }
 
+int ParseInherited(std::string_view rest) {
+  if (!rest.starts_with("//")) throw Wrong{"'//' is missing (fd://NUMBER)"};
+  rest.remove_prefix(2);
+  if (rest.empty()) throw Wrong{"the number is missing (fd://NUMBER)"};
+  constexpr std::uint32_t kMost = std::numeric_limits<int>::max();
+  return static_cast<int>(text::ParseNumber("descriptor", rest, {0, kMost}));
+}
+
 // The options.
 
 struct Option {
@@ -81,6 +90,10 @@ void SetV6Only(Endpoint& endpoint, std::string_view value) {
   endpoint.v6only = text::ParseNumber("v6only", value, {0, 1}) == 1;
 }
 
+void SetReusePort(Endpoint& endpoint, std::string_view value) {
+  endpoint.reuse_port = text::ParseNumber("reuseport", value, {0, 1}) == 1;
+}
+
 void SetMode(Endpoint& endpoint, std::string_view value) {
   unsigned mode = 0;
   const char* const end = value.data() + value.size();
@@ -92,12 +105,14 @@ void SetMode(Endpoint& endpoint, std::string_view value) {
 }
 
 bool FitsAll(const Address&) { return true; }
+bool FitsIp(const Address& address) { return !address.IsUnix(); }
 bool FitsIp6(const Address& address) { return FamilyOf(address) == AF_INET6; }
 bool FitsPath(const Address& address) { return address.ToString().starts_with('/'); }
 
 constexpr std::array kOptions = {
     Option{"backlog", FitsAll, SetBacklog},
     Option{"v6only", FitsIp6, SetV6Only},
+    Option{"reuseport", FitsIp, SetReusePort},
     Option{"mode", FitsPath, SetMode},
 };
 
@@ -159,6 +174,10 @@ Endpoint ParseUrl(std::string_view url) {
   if (scheme == "unix") {
     endpoint.kind = Endpoint::Kind::kUnix;
     endpoint.address = ParseUnix(rest);
+  } else if (scheme == "fd") {
+    endpoint.kind = Endpoint::Kind::kInherited;
+    endpoint.inherited = ParseInherited(rest);
+    if (question != std::string_view::npos) throw Wrong{"an inherited socket takes no options"};
   } else {
     endpoint.v6only = scheme == "tcp6";
     endpoint.address = ParseTcp(rest, IpOf(scheme));

@@ -17,6 +17,7 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -34,9 +35,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <new>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <vector>
 
 #include "weir/clock.h"
 #include "weir/error.h"
+#include "weir/function.h"
 
 namespace weir::kernel {
 
@@ -134,6 +140,14 @@ inline ssize_t Read(int fd, void* room, std::size_t size) noexcept {
 
 inline int Close(int fd) noexcept { return detail::OrErrno(::close(fd)); }
 
+// For a descriptor that was not made here: all others have both from birth.
+inline int SetNonBlockingAndCloseOnExec(int fd) noexcept {
+  const int flags = detail::OrErrno(::fcntl(fd, F_GETFL));
+  if (flags < 0) return flags;
+  const int result = detail::OrErrno(::fcntl(fd, F_SETFL, flags | O_NONBLOCK));
+  return result < 0 ? result : detail::OrErrno(::fcntl(fd, F_SETFD, FD_CLOEXEC));
+}
+
 // Waiting and waking.
 
 inline int EpollCreate() noexcept { return detail::OrErrno(::epoll_create1(EPOLL_CLOEXEC)); }
@@ -223,6 +237,50 @@ inline Clock::time_point Now() noexcept { return Clock::now(); }
 inline const void* CurrentThread() noexcept {
   static thread_local const char here = 0;
   return &here;
+}
+
+// Runs `work` on a thread of its own, which has the calling thread's signal mask. Returns 0, or
+// -errno and the work was not run.
+inline int StartThread(std::thread& thread, Work work) noexcept {
+  try {
+    thread = std::thread(std::move(work));
+    return 0;
+  } catch (const std::system_error& error) {
+    return -error.code().value();
+  } catch (const std::bad_alloc&) {
+    return -ENOMEM;
+  }
+}
+
+// The processors that the calling thread may run on, in ascending order; empty if the kernel does
+// not say. (std::thread::hardware_concurrency() counts those of the machine.)
+inline std::vector<int> AllowedCpus() {
+  for (int most = CPU_SETSIZE; most <= (1 << 20); most *= 2) {  // the set must hold all there are
+    cpu_set_t* const set = CPU_ALLOC(static_cast<std::size_t>(most));
+    if (set == nullptr) break;
+    const std::size_t size = CPU_ALLOC_SIZE(static_cast<std::size_t>(most));
+    std::vector<int> cpus;
+    const int result = detail::OrErrno(::sched_getaffinity(0, size, set));
+    for (int cpu = 0; result == 0 && cpu < most; ++cpu) {
+      if (CPU_ISSET_S(static_cast<std::size_t>(cpu), size, set)) cpus.push_back(cpu);
+    }
+    CPU_FREE(set);
+    if (result != -EINVAL) return cpus;
+  }
+  return {};
+}
+
+// Binds the calling thread to these processors.
+inline int SetAllowedCpus(const std::vector<int>& cpus) {
+  const int most = cpus.empty() ? 1 : cpus.back() + 1;
+  cpu_set_t* const set = CPU_ALLOC(static_cast<std::size_t>(most));
+  if (set == nullptr) return -ENOMEM;
+  const std::size_t size = CPU_ALLOC_SIZE(static_cast<std::size_t>(most));
+  CPU_ZERO_S(size, set);
+  for (const int cpu : cpus) CPU_SET_S(static_cast<std::size_t>(cpu), size, set);
+  const int result = detail::OrErrno(::sched_setaffinity(0, size, set));
+  CPU_FREE(set);
+  return result;
 }
 
 // A place between two steps of the sleep and stop protocols, where a test may let another thread

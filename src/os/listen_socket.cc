@@ -7,10 +7,12 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #include "os/address_family.h"
 #include "os/sys.h"
@@ -68,16 +70,55 @@ void SocketFile::Remove() noexcept {
 // The socket.
 
 ListenSocket::ListenSocket(const Endpoint& endpoint, const Options& options)
-    : url_(endpoint.url), address_(endpoint.address) {
+    : ListenSocket(endpoint, options, Shard::kNo) {}
+
+ListenSocket::ListenSocket(const Endpoint& endpoint, const Options& options, Shard shard)
+    : url_(endpoint.url), address_(endpoint.address), shares_port_(endpoint.reuse_port) {
+  if (endpoint.kind == Endpoint::Kind::kInherited) {
+    TakeOver(endpoint.inherited, options);
+    return;
+  }
   Open(endpoint);
-  SetOptions(endpoint, options);
+  if (shard == Shard::kFirst && !shares_port_) ProbePort(endpoint);
+  SetInheritedOptions(options);
+  SetOptions(endpoint);
+  if (shares_port_ || shard != Shard::kNo) Set({SOL_SOCKET, SO_REUSEPORT, "SO_REUSEPORT"}, 1);
   if (is_unix()) {
     BindUnix(endpoint);
   } else {
     Must(BindTo(fd(), address_), "bind");
   }
   Must(sys::Listen(fd(), endpoint.backlog), "listen");
-  LearnAddress();
+  LearnAddressOf(fd());
+}
+
+std::vector<std::unique_ptr<ListenSocket>> ListenSocket::OpenShards(const Endpoint& endpoint,
+                                                                    const Options& options,
+                                                                    int count) {
+  std::vector<std::unique_ptr<ListenSocket>> shards;
+  Endpoint same = endpoint;
+  for (int i = 0; i < count; ++i) {
+    const Shard shard = i == 0 ? Shard::kFirst : Shard::kLater;
+    shards.push_back(std::unique_ptr<ListenSocket>(new ListenSocket(same, options, shard)));
+    same.address = shards.front()->address();  // with the port that the kernel chose
+  }
+  return shards;
+}
+
+// Which socket of a port takes a client is asked of this program (classic BPF), once for its SYN.
+// A number that is no index means: by the hash.
+int ListenSocket::SteerByCpu(std::span<const int> cpus) noexcept {
+  constexpr std::uint32_t kThisCpu = static_cast<std::uint32_t>(SKF_AD_OFF) + SKF_AD_CPU;
+  std::vector<sock_filter> code{BPF_STMT(BPF_LD | BPF_W | BPF_ABS, kThisCpu)};
+  for (std::size_t i = 0; i < cpus.size(); ++i) {
+    // Of several loops on one processor none is its own: the hash spreads among them better.
+    if (std::count(cpus.begin(), cpus.end(), cpus[i]) != 1) continue;
+    code.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<std::uint32_t>(cpus[i]), 0, 1));
+    code.push_back(BPF_STMT(BPF_RET | BPF_K, static_cast<std::uint32_t>(i)));
+  }
+  code.push_back(BPF_STMT(BPF_RET | BPF_K, UINT32_MAX));
+  const sock_fprog program{.len = static_cast<unsigned short>(code.size()), .filter = code.data()};
+  return sys::SetOption(fd(), SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof program);
 }
 
 // A listener that closes resets all that its queue holds (but with net.ipv4.tcp_migrate_req=1), and
@@ -85,6 +126,7 @@ ListenSocket::ListenSocket(const Endpoint& endpoint, const Options& options)
 // its TCP header on: byte 13 has the flags. SYN without ACK is dropped; handshakes that have begun
 // can end.
 int ListenSocket::RefuseNew() noexcept {
+  if (is_inherited_) return 0;
   if (is_unix()) return sys::Shutdown(fd(), SHUT_RD);
   constexpr std::uint32_t kFlags = 13;
   constexpr std::uint32_t kSyn = 0x02;
@@ -111,6 +153,22 @@ void ListenSocket::Close(bool unlink_path) noexcept {
   fd_.reset();
 }
 
+void ListenSocket::TakeOver(int fd, const Options& options) {
+  int listens = 0;
+  socklen_t size = sizeof listens;
+  Must(sys::GetOption(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size), "SO_ACCEPTCONN");
+  int type = 0;
+  Must(sys::GetOption(fd, SOL_SOCKET, SO_TYPE, &type, &size), "SO_TYPE");
+  if (listens == 0 || type != SOCK_STREAM) {
+    throw Error::Usage(fmt::format("listen {}", url_), "it is no listening stream socket");
+  }
+  LearnAddressOf(fd);
+  Must(sys::SetNonBlockingAndCloseOnExec(fd), "fcntl");
+  is_inherited_ = true;
+  fd_.reset(fd);  // from here on ours: what was refused is the caller's still
+  SetInheritedOptions(options);
+}
+
 void ListenSocket::Open(const Endpoint& endpoint) {
   int fd = sys::Socket(FamilyOf(address_), SOCK_STREAM, 0);
   if (fd == -EAFNOSUPPORT && IsDualStackAny(endpoint)) {
@@ -120,14 +178,29 @@ void ListenSocket::Open(const Endpoint& endpoint) {
   fd_.reset(Must(fd, "socket"));
 }
 
-void ListenSocket::SetOptions(const Endpoint& endpoint, const Options& options) {
-  // Accepted sockets inherit these. The sizes come before listen: what TCP may offer in the
-  // handshake depends on them.
+// With SO_REUSEPORT a bind joins whoever of the same user has said it too: two servers would take
+// each other's clients, and neither would know. Without it the kernel tells.
+void ListenSocket::ProbePort(const Endpoint& endpoint) const {
+  if (address_.Port() == 0) return;
+  const UniqueFd probe(Must(sys::Socket(FamilyOf(address_), SOCK_STREAM, 0), "socket"));
+  const auto set = [&](int level, int name, int value) {
+    Must(sys::SetOption(probe.get(), level, name, &value, sizeof value), "setsockopt");
+  };
+  set(SOL_SOCKET, SO_REUSEADDR, 1);
+  if (FamilyOf(address_) == AF_INET6) set(IPPROTO_IPV6, IPV6_V6ONLY, endpoint.v6only ? 1 : 0);
+  Must(BindTo(probe.get(), address_), "bind");
+}
+
+// Accepted sockets inherit these. The sizes come before listen: what TCP may offer in the handshake
+// depends on them.
+void ListenSocket::SetInheritedOptions(const Options& options) {
   if (options.recv_buffer > 0) Set({SOL_SOCKET, SO_RCVBUF, "SO_RCVBUF"}, options.recv_buffer);
   if (options.send_buffer > 0) Set({SOL_SOCKET, SO_SNDBUF, "SO_SNDBUF"}, options.send_buffer);
-  if (is_unix()) return;
-  if (options.no_delay) Set({IPPROTO_TCP, TCP_NODELAY, "TCP_NODELAY"}, 1);
+  if (options.no_delay && !is_unix()) Set({IPPROTO_TCP, TCP_NODELAY, "TCP_NODELAY"}, 1);
+}
 
+void ListenSocket::SetOptions(const Endpoint& endpoint) {
+  if (is_unix()) return;
   // A server that was restarted need not wait for its old connections to leave TIME_WAIT.
   Set({SOL_SOCKET, SO_REUSEADDR, "SO_REUSEADDR"}, 1);
   if (FamilyOf(address_) == AF_INET6) {  // said always: the default is the machine's (bindv6only)
@@ -150,15 +223,15 @@ void ListenSocket::BindUnix(const Endpoint& endpoint) {
   if (endpoint.mode) Must(sys::Chmod(path.c_str(), *endpoint.mode), "chmod");
 }
 
-void ListenSocket::LearnAddress() {
+void ListenSocket::LearnAddressOf(int fd) {
   sockaddr_storage address{};
   socklen_t size = sizeof address;
-  Must(sys::GetSocketName(fd(), &address, &size), "getsockname");
+  Must(sys::GetSocketName(fd, &address, &size), "getsockname");
   address_ = Address::FromRaw(&address, size);
-  url_ = UrlOf(address_);
+  if (std::string url = UrlOf(address_); !url.empty()) url_ = std::move(url);
 }
 
-void ListenSocket::Set(SocketOption option, int value) {
+void ListenSocket::Set(SocketOption option, int value) const {
   const int result = sys::SetOption(fd(), option.level, option.name, &value, sizeof value);
   Must(result, option.text);
 }

@@ -69,14 +69,9 @@ void ForEachFolder(const std::string& mount, std::string_view group, Visit&& vis
   visit(mount);
 }
 
-}  // namespace
-
-std::size_t Machine::Memory() const {
-  const std::size_t physical = sys::PhysicalMemory();
-  std::size_t least = physical == 0 ? kNoLimit : physical;
-  const auto take = [&](const std::string& file) {
-    least = std::min(least, LimitIn(ReadAll(file)));
-  };
+// Calls visit(folder, version) for each folder of the control groups that `controller` limits.
+template <class Visit>
+void ForEachGroup(const std::string& root, std::string_view controller, Visit&& visit) {
   const std::string mount = root + "/sys/fs/cgroup";
   const std::string groups = ReadAll(root + "/proc/self/cgroup");
   for (std::string_view left = groups; !left.empty();) {
@@ -84,13 +79,47 @@ std::size_t Machine::Memory() const {
     const bool is_version2 = Cut(line, ':') == "0";
     const std::string_view controllers = Cut(line, ':');
     if (is_version2 && controllers.empty()) {
-      ForEachFolder(mount, line, [&](const std::string& at) { take(at + "/memory.max"); });
-    } else if (HasWord(controllers, "memory")) {
-      ForEachFolder(mount + "/memory", line,
-                    [&](const std::string& at) { take(at + "/memory.limit_in_bytes"); });
+      ForEachFolder(mount, line, [&](const std::string& at) { visit(at, 2); });
+    } else if (HasWord(controllers, controller)) {
+      ForEachFolder(mount + "/" + std::string(controller), line,
+                    [&](const std::string& at) { visit(at, 1); });
     }
   }
+}
+
+// Processors that `quota` microseconds in each `period` are, rounded up; kNoLimit if either is no
+// number ("max", -1) or says nothing.
+std::size_t CpusOf(std::size_t quota, std::size_t period) noexcept {
+  if (quota == kNoLimit || period == kNoLimit || period == 0 || quota == 0) return kNoLimit;
+  return quota / period + (quota % period != 0 ? 1 : 0);
+}
+
+}  // namespace
+
+std::size_t Machine::Memory() const {
+  const std::size_t physical = sys::PhysicalMemory();
+  std::size_t least = physical == 0 ? kNoLimit : physical;
+  ForEachGroup(root, "memory", [&](const std::string& at, int version) {
+    const char* const file = version == 2 ? "/memory.max" : "/memory.limit_in_bytes";
+    least = std::min(least, LimitIn(ReadAll(at + file)));
+  });
   return least;
+}
+
+int Machine::Cpus() const {
+  std::size_t least = std::max<std::size_t>(sys::AllowedCpus().size(), 1);
+  ForEachGroup(root, "cpu", [&](const std::string& at, int version) {
+    if (version == 2) {
+      const std::string text = ReadAll(at + "/cpu.max");  // "150000 100000", "max 100000"
+      std::string_view left = text;
+      const std::string_view quota = Cut(left, ' ');
+      least = std::min(least, CpusOf(LimitIn(quota), LimitIn(left)));
+    } else {
+      least = std::min(least, CpusOf(LimitIn(ReadAll(at + "/cpu.cfs_quota_us")),
+                                     LimitIn(ReadAll(at + "/cpu.cfs_period_us"))));
+    }
+  });
+  return static_cast<int>(least);
 }
 
 }  // namespace weir

@@ -20,4 +20,6 @@ int EpollPoller::Modify(int fd, Interest interest, Token token) {
                            token.Packed());
 }
 
+int EpollPoller::Remove(int fd) { return sys::EpollControl(epoll_.get(), EPOLL_CTL_DEL, fd, 0, 0); }
+
 }  // namespace weir

@@ -37,9 +37,12 @@ struct Edge {
   static constexpr std::uint32_t kReadMask = EPOLLIN | kVoidMask;
 };
 
-// What a descriptor asks for. Edge-triggered always.
+// What a descriptor asks for. Edge-triggered, but for a listener that several loops share: each new
+// client wakes one loop that sleeps, not all, and whoever has not taken it is told again. (Such an
+// interest cannot be modified: only removed, and added anew.)
 enum class Interest : std::uint32_t {
   kAccept = EPOLLIN | EPOLLET,
+  kAcceptShared = EPOLLIN | EPOLLEXCLUSIVE,
   kWake = EPOLLIN | EPOLLET,
   kRead = EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLET,
   kReadWrite = EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLOUT | EPOLLET,
@@ -60,6 +63,9 @@ class Poller {
   // Says the interest anew, which also reports again what is ready.
   virtual int Modify(int fd, Interest interest, Token token) = 0;
 
+  // Forgets a descriptor that is not closed (closing one does that too).
+  virtual int Remove(int fd) = 0;
+
   // Waits until something is ready, at most `milliseconds`; -1 is for ever, 0 not at all. Fills
   // `events` and returns how many. A signal may end a wait early, with 0.
   virtual int Wait(std::span<Event> events, int milliseconds) = 0;
@@ -77,6 +83,7 @@ class EpollPoller final : public Poller {
 
   int Add(int fd, Interest interest, Token token) override;
   int Modify(int fd, Interest interest, Token token) override;
+  int Remove(int fd) override;
   int Wait(std::span<Event> events, int milliseconds) override {
     return sys::EpollWait(epoll_.get(), events.data(), static_cast<int>(events.size()),
                           milliseconds);

@@ -13,6 +13,7 @@
 namespace weir::sys {
 
 using kernel::Accept;
+using kernel::AllowedCpus;
 using kernel::Bind;
 using kernel::Chmod;
 using kernel::Close;
@@ -38,11 +39,14 @@ using kernel::Read;
 using kernel::Recv;
 using kernel::Send;
 using kernel::SendMessage;
+using kernel::SetAllowedCpus;
+using kernel::SetNonBlockingAndCloseOnExec;
 using kernel::SetOption;
 using kernel::Shutdown;
 using kernel::SignalFd;
 using kernel::SignalMask;
 using kernel::Socket;
+using kernel::StartThread;
 using kernel::Unlink;
 using kernel::UnreadBytes;
 using kernel::WriteEventFd;

@@ -2,6 +2,7 @@
 
 #include <csignal>
 #include <exception>
+#include <utility>
 
 #include "base/log.h"
 #include "net/loop_access.h"
@@ -16,22 +17,24 @@ constexpr int kOk = 0;
 constexpr int kRunTimeError = 1;
 constexpr int kUsageError = 2;
 
-void Run(EventLoop& loop, Handler& handler, std::span<const std::string_view> urls) {
-  // First of all, so that a signal which comes while listeners are made is a drain, too.
-  SignalSource signals(LoopAccess::Impl(loop).engine(), {SIGINT, SIGTERM}, [&loop](int signal) {
+void Run(Server& server, std::span<const std::string_view> urls) {
+  // First of all, so that a signal which comes while listeners are made is a drain, too. Loop 0
+  // hears them: it runs on this thread, and when it ends all do.
+  LoopImpl& first = LoopAccess::Impl(server.Loop(0));
+  SignalSource signals(first.engine(), {SIGINT, SIGTERM}, [&server](int signal) {
     log::Info("signal {}: stopping", signal);
-    loop.Stop();
+    server.Stop();
   });
-  for (const std::string_view url : urls) loop.Listen(url, handler);
-  loop.Run();
+  for (const std::string_view url : urls) server.Listen(url);
+  server.Run();
 }
 
-}  // namespace
-
-int Serve(Handler& handler, std::span<const std::string_view> urls, const Options& options) {
+// Handlers: a Server::Factory, or one Handler&.
+template <class Handlers>
+int ServeBy(Handlers&& handlers, std::span<const std::string_view> urls, const Options& options) {
   try {
-    EventLoop loop(options);
-    Run(loop, handler, urls);
+    Server server(std::forward<Handlers>(handlers), options);
+    Run(server, urls);
     return kOk;
   } catch (const Error& error) {
     log::Error("{}", error.what());
@@ -43,6 +46,16 @@ int Serve(Handler& handler, std::span<const std::string_view> urls, const Option
     log::Error("OnStart threw something that is no std::exception");
     return kRunTimeError;
   }
+}
+
+}  // namespace
+
+int Serve(Server::Factory factory, std::span<const std::string_view> urls, const Options& options) {
+  return ServeBy(std::move(factory), urls, options);
+}
+
+int Serve(Handler& handler, std::span<const std::string_view> urls, const Options& options) {
+  return ServeBy(handler, urls, options);
 }
 
 }  // namespace weir

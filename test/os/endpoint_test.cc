@@ -63,6 +63,9 @@ TEST_CASE("options set what they say", "[endpoint]") {
   CHECK(Endpoint::Parse("tcp://:80?backlog=65535").backlog == 65535);
   CHECK(Endpoint::Parse("tcp://:80?v6only=1").v6only);
   CHECK_FALSE(Endpoint::Parse("tcp6://:80?v6only=0").v6only);
+  CHECK(Endpoint::Parse("tcp://:80?reuseport=1").reuse_port);
+  CHECK_FALSE(Endpoint::Parse("tcp://:80?reuseport=0").reuse_port);
+  CHECK_FALSE(Endpoint::Parse("tcp://:80").reuse_port);
   CHECK(Endpoint::Parse("unix:/x?mode=0660").mode == 0660U);
   CHECK(Endpoint::Parse("unix:/x?mode=7").mode == 7U);
 
@@ -74,12 +77,12 @@ TEST_CASE("options set what they say", "[endpoint]") {
 
 TEST_CASE("a URL without a scheme that weir knows is told the schemes", "[endpoint][error]") {
   CHECK(Reason("") == "the URL is empty (tcp://HOST:PORT or unix:/PATH)");
-  CHECK(Reason("8080") == "no scheme (tcp, tcp4, tcp6 or unix)");
-  CHECK(Reason("/run/x.sock") == "no scheme (tcp, tcp4, tcp6 or unix)");
-  CHECK(Reason("tpc://:80") == "unknown scheme 'tpc' (tcp, tcp4, tcp6 or unix)");
-  CHECK(Reason("TCP://:80") == "unknown scheme 'TCP' (tcp, tcp4, tcp6 or unix)");
-  CHECK(Reason("127.0.0.1:80") == "unknown scheme '127.0.0.1' (tcp, tcp4, tcp6 or unix)");
-  CHECK(Reason(":80") == "unknown scheme '' (tcp, tcp4, tcp6 or unix)");
+  CHECK(Reason("8080") == "no scheme (tcp, tcp4, tcp6, unix or fd)");
+  CHECK(Reason("/run/x.sock") == "no scheme (tcp, tcp4, tcp6, unix or fd)");
+  CHECK(Reason("tpc://:80") == "unknown scheme 'tpc' (tcp, tcp4, tcp6, unix or fd)");
+  CHECK(Reason("TCP://:80") == "unknown scheme 'TCP' (tcp, tcp4, tcp6, unix or fd)");
+  CHECK(Reason("127.0.0.1:80") == "unknown scheme '127.0.0.1' (tcp, tcp4, tcp6, unix or fd)");
+  CHECK(Reason(":80") == "unknown scheme '' (tcp, tcp4, tcp6, unix or fd)");
 }
 
 TEST_CASE("a bad host is told what a host is", "[endpoint][error]") {
@@ -122,16 +125,19 @@ TEST_CASE("a bad Unix path is told what a path is", "[endpoint][error]") {
 }
 
 TEST_CASE("a bad option is told the options that fit", "[endpoint][error]") {
-  CHECK(Reason("tcp://:80?baklog=7") == "unknown option 'baklog' (backlog, v6only)");
-  CHECK(Reason("tcp://127.0.0.1:80?baklog=7") == "unknown option 'baklog' (backlog)");
+  CHECK(Reason("tcp://:80?baklog=7") == "unknown option 'baklog' (backlog, v6only, reuseport)");
+  CHECK(Reason("tcp://127.0.0.1:80?baklog=7") == "unknown option 'baklog' (backlog, reuseport)");
   CHECK(Reason("unix:/x?baklog=7") == "unknown option 'baklog' (backlog, mode)");
   CHECK(Reason("unix:@x?baklog=7") == "unknown option 'baklog' (backlog)");
-  CHECK(Reason("tcp4://:80?v6only=1") == "option 'v6only' does not fit this address (backlog)");
+  CHECK(Reason("tcp4://:80?v6only=1") ==
+        "option 'v6only' does not fit this address (backlog, reuseport)");
   CHECK(Reason("tcp://:80?mode=0660") ==
-        "option 'mode' does not fit this address (backlog, v6only)");
+        "option 'mode' does not fit this address (backlog, v6only, reuseport)");
   CHECK(Reason("unix:@x?mode=0660") == "option 'mode' does not fit this address (backlog)");
-  CHECK(Reason("tcp://:80?") == "unknown option '' (backlog, v6only)");
-  CHECK(Reason("tcp://:80?backlog=1&") == "unknown option '' (backlog, v6only)");
+  CHECK(Reason("unix:/x?reuseport=1") ==
+        "option 'reuseport' does not fit this address (backlog, mode)");
+  CHECK(Reason("tcp://:80?") == "unknown option '' (backlog, v6only, reuseport)");
+  CHECK(Reason("tcp://:80?backlog=1&") == "unknown option '' (backlog, v6only, reuseport)");
   CHECK(Reason("tcp://:80?backlog=1?v6only=1") == "backlog '1?v6only=1' is not a number");
 }
 
@@ -145,9 +151,25 @@ TEST_CASE("a bad value of an option is told the values", "[endpoint][error]") {
   CHECK(Reason("tcp://:80?backlog=many") == "backlog 'many' is not a number");
   CHECK(Reason("tcp://:80?v6only=2") == "v6only '2' is not in 0..1");
   CHECK(Reason("tcp://:80?v6only=yes") == "v6only 'yes' is not a number");
+  CHECK(Reason("tcp://:80?reuseport=2") == "reuseport '2' is not in 0..1");
   CHECK(Reason("unix:/x?mode=0999") == "mode '0999' is not an octal number in 0..0777");
   CHECK(Reason("unix:/x?mode=1000") == "mode '1000' is not an octal number in 0..0777");
   CHECK(Reason("unix:/x?mode=-1") == "mode '-1' is not an octal number in 0..0777");
+}
+
+TEST_CASE("an inherited socket is named by its number", "[endpoint]") {
+  const Endpoint endpoint = Endpoint::Parse("fd://3");
+  CHECK(endpoint.kind == Endpoint::Kind::kInherited);
+  CHECK(endpoint.inherited == 3);
+  CHECK(endpoint.address == Address());
+  CHECK(Endpoint::Parse("tcp://:80").inherited == -1);
+
+  CHECK(Reason("fd:3") == "'//' is missing (fd://NUMBER)");
+  CHECK(Reason("fd://") == "the number is missing (fd://NUMBER)");
+  CHECK(Reason("fd://-1") == "descriptor '-1' is not a number");
+  CHECK(Reason("fd://x") == "descriptor 'x' is not a number");
+  CHECK(Reason("fd://2147483648") == "descriptor '2147483648' is not in 0..2147483647");
+  CHECK(Reason("fd://3?backlog=7") == "an inherited socket takes no options");
 }
 
 TEST_CASE("strange bytes are refused, and shown so that they can do no harm", "[endpoint][error]") {
@@ -159,7 +181,7 @@ TEST_CASE("strange bytes are refused, and shown so that they can do no harm", "[
     CHECK(text.ends_with("': it holds a space or a control character"));
   }
   CHECK(ErrorOf([] { Endpoint::Parse("t\xff://:80"); }) ==
-        "listen 't\\xff://:80': unknown scheme 't\\xff' (tcp, tcp4, tcp6 or unix)");
+        "listen 't\\xff://:80': unknown scheme 't\\xff' (tcp, tcp4, tcp6, unix or fd)");
   CHECK(ErrorOf([] { Endpoint::Parse(std::string(100'000, 'x')); }).size() < 1000);
 }
 

@@ -16,6 +16,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "os/fixtures.h"
 
@@ -454,4 +455,185 @@ TEST_CASE("what the kernel says to RefuseNew is told", "[listen][refuse]") {
   fake::FailNext(is_unix ? &Calls::shutdown : &Calls::set_option, ENOMEM);
   CHECK(listener->RefuseNew() == -ENOMEM);
   CHECK(ConnectTo(listener->address()));
+}
+
+// ---- Several sockets on one port
+
+TEST_CASE("shards listen on one port, of which the kernel chooses one socket for each client",
+          "[listen][shards]") {
+  const auto shards = ListenSocket::OpenShards(Endpoint::Parse("tcp://127.0.0.1:0"), {}, 3);
+  REQUIRE(shards.size() == 3);
+  for (const auto& shard : shards) {
+    CHECK(shard->address() == shards[0]->address());
+    CHECK(shard->url() == shards[0]->url());
+    CHECK_FALSE(shard->shares_port());
+    CHECK(OptionOf(shard->fd(), SOL_SOCKET, SO_REUSEPORT) == 1);
+    CHECK(OptionOf(shard->fd(), IPPROTO_TCP, TCP_NODELAY) == 1);
+  }
+  CHECK(shards[0]->address().Port() != 0);
+}
+
+TEST_CASE("shards of every address of IPv4 and IPv6 share one port, too", "[listen][shards]") {
+  const auto shards = ListenSocket::OpenShards(Endpoint::Parse("tcp://:0"), {}, 2);
+  CHECK(shards[0]->address() == shards[1]->address());
+  const UniqueFd client = ConnectTo(WithPort("127.0.0.1", shards[0]->address().Port()));
+  CHECK(client);
+}
+
+TEST_CASE("a port that somebody listens on is refused to shards, however it is shared",
+          "[listen][shards]") {
+  const std::string host = GENERATE("tcp://127.0.0.1:", "tcp://:");
+  const auto parse = [&](std::uint16_t port, const char* query = "") {
+    return Endpoint::Parse(host + std::to_string(port) + query);
+  };
+  const auto error = [&](const Endpoint& endpoint) {
+    return ErrorOf([&] { ListenSocket::OpenShards(endpoint, {}, 2); });
+  };
+  const auto busy = [&](std::uint16_t port, const char* query = "") {
+    return "listen " + parse(port, query).url + ": bind: Address already in use";
+  };
+
+  SECTION("by one socket alone") {
+    const auto alone = Listen(host + "0");
+    const std::uint16_t port = alone->address().Port();
+    CHECK(error(parse(port)) == busy(port));
+    CHECK(error(parse(port, "?reuseport=1")) == busy(port, "?reuseport=1"));
+  }
+  SECTION("by shards") {
+    const auto shards = ListenSocket::OpenShards(parse(0), {}, 2);
+    const std::uint16_t port = shards[0]->address().Port();
+    CHECK(error(parse(port)) == busy(port));
+    CHECK(ListenError(parse(port).url) == busy(port));
+    CHECK(error(parse(port, "?reuseport=1")).empty());  // asked for: then it joins
+  }
+  SECTION("by one that shares it, with whoever says so too") {
+    const auto sharing = Listen(host + "0?reuseport=1");
+    CHECK(sharing->shares_port());
+    const std::uint16_t port = sharing->address().Port();
+    CHECK(error(parse(port)) == busy(port));
+    CHECK(ListenError(parse(port).url) == busy(port));
+    CHECK(ListenError(parse(port, "?reuseport=1").url).empty());
+    CHECK(error(parse(port, "?reuseport=1")).empty());
+  }
+}
+
+TEST_CASE("looking whether a port is free leaves nothing behind", "[listen][shards]") {
+  const std::uint16_t port = Listen("tcp://127.0.0.1:0")->address().Port();
+  const Endpoint endpoint = Endpoint::Parse("tcp://127.0.0.1:" + std::to_string(port));
+  sys::calls() = {};
+  ListenSocket::OpenShards(endpoint, {}, 2);
+  CHECK(sys::calls().socket == 3);
+  CHECK(sys::calls().close == 3);
+  CHECK_FALSE(ConnectTo(endpoint.address));
+}
+
+TEST_CASE("shards may be steered by processor", "[listen][shards]") {
+  const auto cpus = sys::AllowedCpus();
+  REQUIRE_FALSE(cpus.empty());
+  const auto shards = ListenSocket::OpenShards(Endpoint::Parse("tcp://127.0.0.1:0"), {}, 3);
+  const int here = cpus.front();
+  const int nobody = cpus.back() + 1000;
+  REQUIRE(sys::SetAllowedCpus({here}) == 0);  // the handshake runs where its client does
+  const auto connect_and_count = [&] {
+    std::vector<int> counts;
+    std::vector<UniqueFd> clients;
+    for (int i = 0; i < 50; ++i) clients.push_back(ConnectTo(shards[0]->address()));
+    for (const auto& shard : shards) {
+      int count = 0;
+      for (int fd; (fd = sys::Accept(shard->fd(), nullptr, nullptr)) >= 0; ++count) {
+        static_cast<void>(sys::Close(fd));
+      }
+      counts.push_back(count);
+    }
+    return counts;
+  };
+
+  SECTION("all to the one whose processor it is") {
+    const std::vector<int> places{nobody, here, nobody + 1};
+    REQUIRE(shards[0]->SteerByCpu(places) == 0);
+    CHECK(connect_and_count() == std::vector<int>{0, 50, 0});
+  }
+  SECTION("by the hash if it is nobody's, or several's") {
+    const std::vector<int> of_nobody{nobody, nobody + 1, nobody + 2};
+    const std::vector<int> of_several{here, here, nobody};
+    const bool several = GENERATE(true, false);
+    REQUIRE(shards[0]->SteerByCpu(several ? of_several : of_nobody) == 0);
+    const std::vector<int> counts = connect_and_count();
+    for (const int count : counts) CHECK(count > 0);  // (2/3)^50 that one has none
+    CHECK(counts[0] + counts[1] + counts[2] == 50);
+  }
+  REQUIRE(sys::SetAllowedCpus(cpus) == 0);
+}
+
+// ---- Inherited sockets
+
+namespace {
+
+std::string FdUrl(int fd) { return "fd://" + std::to_string(fd); }
+
+}  // namespace
+
+TEST_CASE("a socket that was inherited listens on, and blocks nobody", "[listen][inherited]") {
+  const UniqueFd raw(::socket(AF_INET, SOCK_STREAM, 0));  // as systemd passes them
+  const Address any = Address::Parse("127.0.0.1:0");
+  REQUIRE(sys::Bind(raw.get(), any.Raw(), static_cast<socklen_t>(any.RawSize())) == 0);
+  REQUIRE(sys::Listen(raw.get(), 16) == 0);
+  const int fd = ::dup(raw.get());
+  {
+    const auto listener = Listen(FdUrl(fd));
+    CHECK(listener->fd() == fd);
+    CHECK(listener->is_inherited());
+    CHECK_FALSE(listener->is_unix());
+    CHECK(listener->address().Port() != 0);
+    CHECK(listener->url() == weir::UrlOf(listener->address()));
+    CHECK((::fcntl(fd, F_GETFL) & O_NONBLOCK) != 0);
+    CHECK((::fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
+    CHECK(OptionOf(fd, IPPROTO_TCP, TCP_NODELAY) == 1);
+
+    // Whoever else has it goes on with it.
+    CHECK(listener->RefuseNew() == 0);
+    const UniqueFd client = ConnectTo(listener->address());
+    REQUIRE(client);
+    CHECK(AcceptFrom(raw.get()).fd);
+  }
+  CHECK(::fcntl(fd, F_GETFD) == -1);  // it was taken over, and closed
+  CHECK(::fcntl(raw.get(), F_GETFD) >= 0);
+}
+
+TEST_CASE("the path of an inherited Unix socket stays", "[listen][inherited]") {
+  const Folder folder;
+  const std::string path = folder.File("x");
+  const auto owner = Listen("unix:" + path);
+  {
+    const auto listener = Listen(FdUrl(::dup(owner->fd())));
+    CHECK(listener->is_unix());
+    CHECK(listener->url() == "unix://" + path);
+    CHECK(listener->RefuseNew() == 0);
+    CHECK(ConnectTo(listener->address()));
+  }
+  CHECK(Exists(path));
+  CHECK(ConnectTo(owner->address()));
+}
+
+TEST_CASE("what is no listening stream socket is told, and left alone", "[listen][inherited]") {
+  CHECK(ListenError("fd://1000000") == "listen fd://1000000: SO_ACCEPTCONN: Bad file descriptor");
+
+  const UniqueFd file(::open("/dev/null", O_RDONLY));
+  const std::string not_a_socket = "SO_ACCEPTCONN: Socket operation on non-socket";
+  CHECK(ListenError(FdUrl(file.get())) == "listen " + FdUrl(file.get()) + ": " + not_a_socket);
+
+  const UniqueFd silent(::socket(AF_INET, SOCK_STREAM, 0));
+  const UniqueFd datagrams(::socket(AF_INET, SOCK_DGRAM, 0));
+  const UniqueFd packets(::socket(AF_UNIX, SOCK_SEQPACKET, 0));
+  const Address name = Address::Parse("@weir-packets-" + std::to_string(::getpid()));
+  REQUIRE(sys::Bind(packets.get(), name.Raw(), static_cast<socklen_t>(name.RawSize())) == 0);
+  REQUIRE(sys::Listen(packets.get(), 1) == 0);
+  for (const UniqueFd* const fd : {&silent, &datagrams, &packets}) {
+    const std::string url = FdUrl(fd->get());
+    CHECK(ListenError(url) == "listen " + url + ": it is no listening stream socket");
+    CHECK((::fcntl(fd->get(), F_GETFL) & O_NONBLOCK) == 0);
+  }
+  for (const UniqueFd* const fd : {&file, &silent, &datagrams, &packets}) {
+    CHECK(::fcntl(fd->get(), F_GETFD) >= 0);
+  }
 }

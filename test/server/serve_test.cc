@@ -4,6 +4,7 @@
 
 #include <spdlog/sinks/ostream_sink.h>
 
+#include <atomic>
 #include <csignal>
 #include <memory>
 #include <sstream>
@@ -167,4 +168,45 @@ TEST_CASE("Serve<H> makes its handler", "[server][serve]") {
   CHECK(Serve<StopsAtOnce>({"tcp://127.0.0.1:0",
                             "unix:@weir-serve-test-"
                             "handler"}) == 0);
+}
+
+TEST_CASE("Serve<H> makes one handler for each loop", "[server][serve]") {
+  static std::atomic<int> made;
+  made = 0;
+  struct StopsAtOnce : weir::Handler {
+    StopsAtOnce() { ++made; }
+    void OnStart(EventLoop& loop) override {
+      if (loop.Index() == 0) static_cast<void>(std::raise(SIGTERM));
+    }
+  };
+
+  CHECK(Serve<StopsAtOnce>({"tcp://127.0.0.1:0"}, {.loops = 3}) == 0);
+
+  CHECK(made == 3);
+  CHECK_FALSE(IsBlocked(SIGTERM));
+}
+
+TEST_CASE("Serve takes a factory, and its exception is exit code 1", "[server][serve]") {
+  const LoggedErrors errors;
+  const auto factory = [](EventLoop& loop) -> std::unique_ptr<weir::Handler> {
+    if (loop.Index() == 1) throw std::runtime_error("no database");
+    return std::make_unique<Recorder>();
+  };
+
+  CHECK(Serve(factory, {"tcp://127.0.0.1:0"}, {.loops = 2}) == 1);
+
+  CHECK(errors.text() == "no database\n");
+}
+
+TEST_CASE("Serve returns 2 for one handler and several loops, and says what to do",
+          "[server][serve]") {
+  const LoggedErrors errors;
+  Recorder handler;
+
+  CHECK(Serve(handler, {"tcp://127.0.0.1:0"}, {.loops = 2}) == 2);
+
+  CHECK(IsOneLine(errors.text()));
+  CHECK(errors.text().starts_with("Options::loops 2: "));
+  CHECK(errors.text().find("factory") != std::string::npos);
+  CHECK(handler.calls.empty());
 }

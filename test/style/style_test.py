@@ -27,6 +27,7 @@ PUBLIC_HEADERS = {  # they are flat: this is the floor of each
     "log.h": "base",
     "options.h": "base",
     "serve.h": "server",
+    "server.h": "server",
     "session.h": "net",
     "stats.h": "loop",
     "version.h": "base",

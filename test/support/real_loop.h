@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "net/loop_access.h"
 #include "os/unique_fd.h"
@@ -24,6 +25,7 @@ namespace weir::test {
 class Client {
  public:
   Client() = default;
+  explicit Client(UniqueFd connected) : fd_(std::move(connected)) {}
   explicit Client(const Address& to, int receive_buffer = 0) {
     const auto* address = static_cast<const sockaddr*>(to.Raw());
     fd_ = UniqueFd(::socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0));

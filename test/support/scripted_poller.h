@@ -35,6 +35,10 @@ class ScriptedPoller final : public Poller {
     if (on_change) on_change(fd, interest, token);
     return 0;
   }
+  int Remove(int fd) override {
+    log.push_back("del " + std::to_string(fd));
+    return 0;
+  }
   int Wait(std::span<Event> events, int milliseconds) override {
     timeouts.push_back(milliseconds);
     if (on_wait) on_wait(milliseconds);
@@ -56,9 +60,10 @@ class ScriptedPoller final : public Poller {
 
  private:
   static std::string Describe(int fd, Interest interest) {
-    const char* const what = interest == Interest::kReadWrite ? "read+write"
-                             : interest == Interest::kRead    ? "read"
-                                                              : "accept";
+    const char* const what = interest == Interest::kReadWrite      ? "read+write"
+                             : interest == Interest::kRead         ? "read"
+                             : interest == Interest::kAcceptShared ? "accept shared"
+                                                                   : "accept";
     return std::to_string(fd) + " " + what;
   }
 

@@ -13,6 +13,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -42,6 +43,7 @@ struct Calls {
   int unread_bytes = 0;
   int read = 0;
   int close = 0;
+  int set_flags = 0;  // SetNonBlockingAndCloseOnExec
   int epoll_create = 0;
   int epoll_wait = 0;
   int epoll_ctl_add = 0;
@@ -53,6 +55,8 @@ struct Calls {
   int signal_mask = 0;
   int files = 0;       // OpenToRead, Unlink, Chmod, LStat
   int interfaces = 0;  // InterfaceIndex, InterfaceName
+  int threads = 0;     // StartThread
+  int set_cpus = 0;    // SetAllowedCpus
   int all = 0;         // every one of them, once
 };
 using Kind = int Calls::*;
@@ -105,6 +109,12 @@ inline std::atomic<Duration::rep>& Ticks() noexcept {
 inline Clock::time_point Now() noexcept { return Clock::time_point(Duration(Ticks().load())); }
 
 inline void Advance(Duration by) noexcept { Ticks().fetch_add(by.count()); }
+
+// What AllowedCpus() tells this thread; empty: the truth.
+inline std::vector<int>& Cpus() noexcept {
+  static thread_local std::vector<int> cpus;
+  return cpus;
+}
 
 // What this thread runs at each Yield(); nothing by default.
 
@@ -184,6 +194,11 @@ inline int Close(int fd) noexcept {
   return detail::Counted(&Calls::close, [&] { return kernel::Close(fd); });
 }
 
+inline int SetNonBlockingAndCloseOnExec(int fd) noexcept {
+  return detail::Counted(&Calls::set_flags,
+                         [&] { return kernel::SetNonBlockingAndCloseOnExec(fd); });
+}
+
 inline int EpollCreate() noexcept {
   return detail::Counted(&Calls::epoll_create, [] { return kernel::EpollCreate(); });
 }
@@ -235,6 +250,17 @@ inline int InterfaceIndex(const char* name) noexcept {
 }
 inline int InterfaceName(unsigned index, char* room) noexcept {
   return detail::Counted(&Calls::interfaces, [&] { return kernel::InterfaceName(index, room); });
+}
+
+inline int StartThread(std::thread& thread, Work work) noexcept {
+  return detail::Counted(&Calls::threads,
+                         [&] { return kernel::StartThread(thread, std::move(work)); });
+}
+inline std::vector<int> AllowedCpus() {
+  return fake::Cpus().empty() ? kernel::AllowedCpus() : fake::Cpus();
+}
+inline int SetAllowedCpus(const std::vector<int>& cpus) noexcept {
+  return detail::Counted(&Calls::set_cpus, [&] { return kernel::SetAllowedCpus(cpus); });
 }
 
 inline Clock::time_point Now() noexcept { return fake::Now(); }
