@@ -4,13 +4,15 @@
 //
 // What it shows of weir: framing by a delimiter without scanning a byte twice (Scanned), one buffer
 // for all receivers (WriteShared), a context for each connection (Emplace), refusing input
-// (kReject), and what to do about a client that does not read (Pending).
+// (kReject), what to do about a client that does not read (Pending), and, with --loops, how loops
+// tell each other something: by a task for each loop (EventLoop::Post), not for each client.
 
 #include <weir/weir.h>
 
 #include <algorithm>
 #include <cctype>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -25,7 +27,8 @@ constexpr example::About kAbout{
     "chat",
     "A chat: each line goes to all others, with the name of who sent it. /name NAME sets the\n"
     "name, /who lists who is there. A line has at most 1 KiB, and who leaves 1 MiB unread is\n"
-    "dropped.\n"};
+    "dropped.\n",
+    true};
 
 constexpr std::size_t kLongestLine = 1024;
 constexpr std::size_t kLongestName = 32;
@@ -40,14 +43,90 @@ struct Member {
   bool too_slow = false;
 };
 
+using Text = std::shared_ptr<const std::string>;
+
+class Chat;
+
+// What the loops share: the names, and each other. Any thread.
+class Room {
+ public:
+  void Enter(Chat& chat) {
+    const std::lock_guard lock(mutex_);
+    chats_.push_back(&chat);
+  }
+  void Leave(Chat& chat) {
+    const std::lock_guard lock(mutex_);
+    std::erase(chats_, &chat);
+  }
+
+  // To the clients of all loops but `from`'s.
+  void TellOthers(const Chat& from, const Text& text);
+
+  std::string NewName() {
+    const std::lock_guard lock(mutex_);
+    std::string name;
+    do {
+      name = "guest-" + std::to_string(++guests_);
+    } while (IsTaken(name));
+    names_.push_back(name);
+    return name;
+  }
+  bool Rename(std::string_view before, std::string_view now) {
+    const std::lock_guard lock(mutex_);
+    if (IsTaken(now)) return false;
+    *std::find(names_.begin(), names_.end(), before) = now;
+    return true;
+  }
+  void Forget(std::string_view name) {
+    const std::lock_guard lock(mutex_);
+    names_.erase(std::find(names_.begin(), names_.end(), name));
+  }
+  [[nodiscard]] std::string Names() const {
+    const std::lock_guard lock(mutex_);
+    std::string all;
+    for (const std::string& name : names_) all += (all.empty() ? "" : ", ") + name;
+    return all;
+  }
+
+ private:
+  [[nodiscard]] bool IsTaken(std::string_view name) const {
+    return std::find(names_.begin(), names_.end(), name) != names_.end();
+  }
+
+  mutable std::mutex mutex_;
+  std::vector<Chat*> chats_;
+  std::vector<std::string> names_;  // in the order in which they came
+  std::size_t guests_ = 0;
+};
+
+// The clients of one loop. Made and destroyed on its thread.
 class Chat final : public weir::Handler {
  public:
-  explicit Chat(std::size_t listeners) : listeners_(listeners) {}
+  Chat(Room& room, weir::EventLoop& loop, std::size_t listeners)
+      : room_(room), loop_(loop), listeners_(listeners) {
+    room_.Enter(*this);
+  }
+  Chat(const Chat&) = delete;
+  Chat& operator=(const Chat&) = delete;
+  ~Chat() override { room_.Leave(*this); }
 
-  void OnStart(weir::EventLoop& loop) override { example::PrintListeners(loop, listeners_); }
+  [[nodiscard]] weir::EventLoop& loop() const { return loop_; }
+
+  // To all clients of this loop but `from`.
+  void Tell(const weir::Connection* from, const Text& text) {
+    for (weir::Connection* const member : members_) {
+      if (member == from) continue;
+      // It leaves when the turn ends. False once closed: OnClose will take that one off the list.
+      if (member->WriteShared(text) && member->Pending() > kMostUnread) DropIfSlow(*member);
+    }
+  }
+
+  void OnStart(weir::EventLoop& loop) override {
+    if (loop.Index() == 0) example::PrintListeners(loop, listeners_);
+  }
 
   void OnOpen(weir::Connection& connection) override {
-    const std::string& name = NewGuest(connection).name;
+    const std::string& name = connection.Emplace<Member>(Member{.name = room_.NewName()}).name;
     connection.Write("* welcome, " + name + " (/name NAME, /who)\n");
     Broadcast(connection, "* " + name + " joined\n");
     members_.push_back(&connection);
@@ -67,18 +146,11 @@ class Chat final : public weir::Handler {
   void OnClose(weir::Connection& connection, weir::CloseReason, std::error_code) override {
     std::erase(members_, &connection);  // a reference is good until here
     const auto& [name, too_slow] = connection.Get<Member>();
+    room_.Forget(name);
     Broadcast(connection, "* " + name + (too_slow ? " was dropped: too slow\n" : " left\n"));
   }
 
  private:
-  Member& NewGuest(weir::Connection& connection) {
-    std::string name;
-    do {
-      name = "guest-" + std::to_string(++guests_);
-    } while (IsTaken(name));
-    return connection.Emplace<Member>(Member{.name = std::move(name)});
-  }
-
   void OnLine(weir::Connection& from, std::string_view line) {
     if (line.ends_with('\r')) line.remove_suffix(1);  // telnet
     if (line.empty()) return;
@@ -94,7 +166,7 @@ class Chat final : public weir::Handler {
   void Rename(weir::Connection& from, std::string_view name) {
     if (!IsName(name)) {
       from.Write("* a name has 1 to " + std::to_string(kLongestName) + " bytes and no blank\n");
-    } else if (IsTaken(name)) {
+    } else if (!room_.Rename(from.Get<Member>().name, name)) {
       from.Write("* that name is taken\n");
     } else {
       std::string& now = from.Get<Member>().name;
@@ -104,13 +176,7 @@ class Chat final : public weir::Handler {
     }
   }
 
-  void List(weir::Connection& to) const {
-    std::string names;
-    for (const weir::Connection* const member : members_) {
-      names += (names.empty() ? "" : ", ") + member->Get<Member>().name;
-    }
-    to.Write("* here: " + names + "\n");
-  }
+  void List(weir::Connection& to) const { to.Write("* here: " + room_.Names() + "\n"); }
 
   // The lines before the long one have been passed on. Its sender gets this line, and then the end.
   static std::size_t Refuse(weir::Connection& connection) {
@@ -121,11 +187,8 @@ class Chat final : public weir::Handler {
   // To all but `from`. The text is made once, however many hear it.
   void Broadcast(const weir::Connection& from, std::string line) {
     const auto text = std::make_shared<const std::string>(std::move(line));
-    for (weir::Connection* const member : members_) {
-      if (member == &from) continue;
-      // It leaves when the turn ends. False once closed: OnClose will take that one off the list.
-      if (member->WriteShared(text) && member->Pending() > kMostUnread) DropIfSlow(*member);
-    }
+    Tell(&from, text);
+    room_.TellOthers(*this, text);
   }
 
   // Much may have been written to it in this one turn: that is not its fault, so it leaves first.
@@ -137,28 +200,36 @@ class Chat final : public weir::Handler {
     member.Abort();  // Close() would go on waiting for it
   }
 
-  [[nodiscard]] bool IsTaken(std::string_view name) const {
-    return std::any_of(members_.begin(), members_.end(), [&](const weir::Connection* member) {
-      return member->Get<Member>().name == name;
-    });
-  }
-
   static bool IsName(std::string_view name) {
     const auto is_visible = [](unsigned char c) { return std::isgraph(c) || c >= 0x80; };  // UTF-8
     return !name.empty() && name.size() <= kLongestName &&
            std::all_of(name.begin(), name.end(), is_visible);
   }
 
-  std::size_t listeners_;
-  std::size_t guests_ = 0;
+  Room& room_;
+  weir::EventLoop& loop_;
+  const std::size_t listeners_;
   std::vector<weir::Connection*> members_;  // from OnOpen to OnClose
 };
+
+// What one loop posts to another runs there in that order, so nobody hears a client's lines in
+// another order than they came. A chat lives until its loop has ended, and tasks that are left by
+// then are not run. (False: that loop has ended, and its clients are gone.)
+void Room::TellOthers(const Chat& from, const Text& text) {
+  const std::lock_guard lock(mutex_);
+  for (Chat* const chat : chats_) {
+    if (chat != &from) chat->loop().Post([chat, text] { chat->Tell(nullptr, text); });
+  }
+}
 
 }  // namespace
 
 int main(int argc, char** argv) {
   const auto [urls, options, exit_code] = example::ParseOptions(argc, argv, kAbout);
   if (exit_code) return *exit_code;
-  Chat chat(urls.size());
-  return weir::Serve(chat, urls, options);
+  Room room;
+  const auto make_chat = [&room, listeners = urls.size()](weir::EventLoop& loop) {
+    return std::make_unique<Chat>(room, loop, listeners);
+  };
+  return weir::Serve(make_chat, urls, options);
 }

@@ -60,7 +60,11 @@ class Victim(Server):
             return file.read()
 
     def tasks(self, name):
-        return [self.read(f"task/{task}/{name}") for task in os.listdir(f"/proc/{self.pid}/task")]
+        texts = []
+        for task in os.listdir(f"/proc/{self.pid}/task"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+                texts.append(self.read(f"task/{task}/{name}"))
+        return texts
 
     def status(self, field):
         """Bytes."""

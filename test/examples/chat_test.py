@@ -49,6 +49,37 @@ class Chat(unittest.TestCase):
             client.send("/who\n")
             self.assertEqual(client.line(), "* here: guest-1, guest-2, guest-3")
 
+    def test_loops_hear_each_other(self):
+        # By turns, so that it is known which loop has whom: one 1 and 3, the other 2 and 4.
+        self.server = self.open(
+            Server(CHAT, arguments=["--loops", "2", "--balance", "round-robin"]))
+        clients = [self.enter() for _ in range(4)]
+        for later, client in enumerate(clients, 2):
+            self.assertEqual(client.lines(5 - later),
+                             [f"* guest-{i} joined" for i in range(later, 5)])
+        rounds = 200
+        for client in clients:
+            client.send("".join(f"line {i}\n" for i in range(rounds)))
+        for client in clients:
+            heard = {other.name: [] for other in clients}
+            for _ in range(3 * rounds):
+                name, text = client.line().split(": ")
+                heard[name].append(text)
+            for other in clients:
+                self.assertEqual(heard[other.name], [] if other is client
+                                 else [f"line {i}" for i in range(rounds)])
+        clients[0].send("/name guest-2\n")
+        self.assertEqual(clients[0].line(), "* that name is taken")
+        clients[1].socket.close()
+        for client in (clients[0], clients[2], clients[3]):
+            self.assertEqual(client.line(), "* guest-2 left")
+        clients[2].send("/who\n")
+        self.assertEqual(clients[2].line(), "* here: guest-1, guest-3, guest-4")
+        for client in clients:
+            client.socket.close()
+        self.server.send_signal(signal.SIGTERM)
+        self.assertEqual(self.server.exit_code(), 0)
+
     def test_lines_may_come_in_pieces_and_together(self):
         a, b, _ = self.enter_three()
         heard = []
