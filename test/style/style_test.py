@@ -42,7 +42,7 @@ ONLY_PUBLIC = 'a public header includes the standard library and "weir/..." only
 MAX_COLUMNS = 100
 MAX_FUNCTION_LINES = 70
 TEXT_FOLDERS = ["include", "src", "test", "examples", "tools"]
-TEXT_SUFFIXES = {".h", ".cc", ".py", ".sh", ".in", ".build", ""}
+TEXT_SUFFIXES = {".h", ".c", ".cc", ".py", ".sh", ".in", ".build", ""}
 UNFINISHED = re.compile(r"\b(" + "|".join(["TO" + "DO", "FIX" + "ME", "X" * 3]) + r")\b")
 
 STANDARD_HEADERS = set(
@@ -192,7 +192,7 @@ def check_functions(sources):
     column where its first line began."""
     other = re.compile(r"\s*(#|//|/\*|\*|}|\)|enum |union |struct |class |namespace )")
     for source in sources:
-        if not source.path.endswith((".h", ".cc")) or source.path.startswith("test/"):
+        if not source.path.endswith((".h", ".c", ".cc")) or source.path.startswith("test/"):
             continue
         for indent in ("", "  "):  # namespace level, and inside a class
             start = None

@@ -31,9 +31,19 @@ bool Connection::Receive(std::span<char> buffer, bool ask, Histogram& latencies)
     Clock::time_point& asked_at = asked_at_[answered_ % asked_at_.size()];
     latencies.Record(now - asked_at);
     asked_at = now;
-    goal_ += size_;
+    if (!once_) goal_ += size_;
   }
   return true;
+}
+
+void Connection::Renew(Fd fd) {
+  const linger reset{.l_onoff = 1, .l_linger = 0};
+  ::setsockopt(fd_.Get(), SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+  fd_ = Fd();
+  fd_ = std::move(fd);
+  start_ += received_;
+  received_ = sent_ = goal_ = answered_ = 0;
+  watched_for_output = false;
 }
 
 void Connection::Verify(std::span<const char> got) const {

@@ -27,6 +27,7 @@ class Connection final {
       : fd_(std::move(fd)),
         number_(number),
         size_(options.size_bytes),
+        once_(options.reconnect),
         start_(number * 7919),
         pattern_(pattern),
         asked_at_(options.depth) {}
@@ -36,7 +37,12 @@ class Connection final {
     goal_ = size_ * asked_at_.size();
   }
 
-  // One recv. Records the requests that are answered and, while `ask` is set, makes up for them.
+  // Ends what there is with a reset, which leaves no port in TIME_WAIT, and begins anew on `fd`.
+  // REQUIRES: Idle().
+  void Renew(Fd fd);
+
+  // One recv. Records the requests that are answered and, while `ask` is set, makes up for them
+  // (not with --reconnect).
   // Returns false if there was nothing.
   bool Receive(std::span<char> buffer, bool ask, Histogram& latencies);
 
@@ -52,6 +58,7 @@ class Connection final {
   [[nodiscard]] int Descriptor() const { return fd_.Get(); }
   [[nodiscard]] bool Blocked() const { return blocked_; }
   [[nodiscard]] bool Ended() const { return ended_; }
+  [[nodiscard]] bool Idle() const { return received_ == goal_; }
   [[nodiscard]] std::string Position() const;  // how far it is, in words
 
   bool watched_for_output = false;  // Load's note of what epoll was told
@@ -63,6 +70,7 @@ class Connection final {
   Fd fd_;
   std::size_t number_;
   std::size_t size_;
+  bool once_;            // one request, then Renew()
   std::uint64_t start_;  // of its stream in the pattern
   const Pattern& pattern_;
 

@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import socket
 import struct
 import subprocess
@@ -50,6 +51,12 @@ def serve_one(peer, server):
             pass  # the load has seen enough and is gone
 
 
+class Accepted:
+    """By all servers of this process."""
+    lock = threading.Lock()
+    count = 0
+
+
 def start(server):
     """A server that accepts for as long as this process lives; its port."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=64)
@@ -57,6 +64,8 @@ def start(server):
     def accept():
         while True:
             peer, _ = listener.accept()
+            with Accepted.lock:
+                Accepted.count += 1
             threading.Thread(target=serve_one, args=(peer, server), daemon=True).start()
 
     threading.Thread(target=accept, daemon=True).start()
@@ -72,6 +81,14 @@ def load(program, server, *arguments):
                "--seconds", "0.2", *arguments)
 
 
+def check_short(done, failures, before):
+    """One connection for each request, and for those that were in flight when the time was up."""
+    requests = json.loads(done.stdout)["requests"]
+    connections = Accepted.count - before
+    if done.returncode != 0 or requests < 10 or not requests <= connections <= requests + 3:
+        failures.append(f"--reconnect: {connections} connections, {done}")
+
+
 def main(program):
     failures = []
 
@@ -85,8 +102,23 @@ def main(program):
         check(f"honest {shape}", load(program, "honest", *shape), 0, "requests/s")
     report = json.loads(load(program, "honest", "--json").stdout)
     latencies = [0, report["p50_us"], report["p99_us"], report["p999_us"]]
-    if report["requests"] <= 0 or latencies != sorted(latencies):
+    # A quantile is off by 3 % at most; the worst is exact.
+    too_late = report["p999_us"] > report["worst_us"] * 1.04
+    if report["requests"] <= 0 or latencies != sorted(latencies) or too_late:
         failures.append(f"--json: {report}")
+
+    measured = load(program, "honest", "--json", "--server-pid", str(os.getpid()))
+    if not json.loads(measured.stdout)["server_us_per_request"] > 0:
+        failures.append(f"--server-pid: {measured}")
+    check("a process that is none", load(program, "honest", "--server-pid", "999999999"), 1,
+          "CPU time of process 999999999")
+
+    before = Accepted.count
+    check_short(load(program, "honest", "--reconnect", "--json"), failures, before)
+    check("short and wrong", load(program, "flips a bit", "--reconnect", "--size", "6000"), 1,
+          "came back as 0x")
+    check("short and deep", load(program, "honest", "--reconnect", "--depth", "2"), 2,
+          "--reconnect needs --depth 1")
 
     check("a flipped bit", load(program, "flips a bit"), 1, "came back as 0x")
     check("a lost byte", load(program, "loses a byte"), 1, "came back as 0x")

@@ -16,9 +16,12 @@ class Histogram final {
   void Record(std::chrono::nanoseconds latency) {
     ++counts_[Bucket(static_cast<std::uint64_t>(std::max<std::int64_t>(latency.count(), 0)))];
     ++total_;
+    worst_ = std::max(worst_, latency);
   }
 
   [[nodiscard]] std::uint64_t Total() const { return total_; }
+
+  [[nodiscard]] double WorstMicros() const { return static_cast<double>(worst_.count()) / 1000.0; }
 
   [[nodiscard]] double QuantileMicros(double quantile) const {
     const auto wanted = static_cast<std::uint64_t>(quantile * static_cast<double>(total_));
@@ -47,6 +50,7 @@ class Histogram final {
 
   std::array<std::uint64_t, (65 - kSubBits) * kSub> counts_{};
   std::uint64_t total_ = 0;
+  std::chrono::nanoseconds worst_{};
 };
 
 }  // namespace echo_load

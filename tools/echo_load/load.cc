@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <ctime>
 #include <utility>
 
 #include "echo_load/failure.h"
@@ -15,6 +16,21 @@ namespace echo_load {
 namespace {
 
 constexpr std::chrono::seconds kSilenceLimit{10};
+
+// Of all threads of a process, to the nanosecond also while it runs (/proc/PID/schedstat is of one
+// thread, and looked after only once a tick).
+std::chrono::nanoseconds CpuTime(int pid) {
+  if (pid == 0) return {};
+  clockid_t clock{};
+  timespec time{};
+  if (const int error = ::clock_getcpuclockid(pid, &clock)) {
+    throw Failure(fmt::format("CPU time of process {}: {}", pid, ErrorText(error)));
+  }
+  if (::clock_gettime(clock, &time) != 0) {
+    throw Failure(fmt::format("CPU time of process {}: {}", pid, ErrorText(errno)));
+  }
+  return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+}
 
 void AllowDescriptors(std::size_t wanted) {
   rlimit limit{};
@@ -25,17 +41,20 @@ void AllowDescriptors(std::size_t wanted) {
 
 }  // namespace
 
+Load::Load(const Options& options)
+    : options_(options), target_(ParseUrl(options.url)), buffer_(kChunk) {}
+
 void Load::Open() {
-  const Target target = ParseUrl(options_.url);
   AllowDescriptors(options_.connections + 16);
   epoll_ = Fd(::epoll_create1(EPOLL_CLOEXEC));
   if (epoll_.Get() < 0) throw Failure("epoll_create1: " + ErrorText(errno));
   connections_.reserve(options_.connections);
-  while (connections_.size() < options_.connections) OpenOne(target);
+  while (connections_.size() < options_.connections) OpenOne();
   open_ = connections_.size();
 }
 
 void Load::Run() {
+  const std::chrono::nanoseconds server_time_before = CpuTime(options_.server_pid);
   const Clock::time_point began = Clock::now();
   const Clock::time_point end = began + std::chrono::duration_cast<Clock::duration>(options_.time);
   last_byte_ = began;
@@ -49,6 +68,7 @@ void Load::Run() {
 
   asking_ = false;
   elapsed_ = Clock::now() - began;
+  server_time_ = CpuTime(options_.server_pid) - server_time_before;
   for (Connection& connection : connections_) {
     connection.Finish();
     Watch(connection);
@@ -56,19 +76,23 @@ void Load::Run() {
   while (open_ > 0) Turn(Clock::time_point::max());
 }
 
-void Load::OpenOne(const Target& target) {
+void Load::OpenOne() {
   const std::size_t index = connections_.size();
   try {
-    Fd fd = Connect(target);
-    epoll_event event{.events = EPOLLIN, .data = {.u64 = index}};
-    if (::epoll_ctl(epoll_.Get(), EPOLL_CTL_ADD, fd.Get(), &event) != 0) {
-      throw Failure("epoll_ctl: " + ErrorText(errno));
-    }
-    connections_.emplace_back(std::move(fd), index + 1, options_, pattern_);
+    connections_.emplace_back(ConnectAndWatch(index), index + 1, options_, pattern_);
   } catch (const Failure& failure) {
     throw Failure(fmt::format("opened {} of {} connections to {}, then {}", index,
                               options_.connections, options_.url, failure.what()));
   }
+}
+
+Fd Load::ConnectAndWatch(std::size_t index) {
+  Fd fd = Connect(target_);
+  epoll_event event{.events = EPOLLIN, .data = {.u64 = index}};
+  if (::epoll_ctl(epoll_.Get(), EPOLL_CTL_ADD, fd.Get(), &event) != 0) {
+    throw Failure("epoll_ctl: " + ErrorText(errno));
+  }
+  return fd;
 }
 
 // Waits, until `end` at most, and handles what has come.
@@ -96,8 +120,20 @@ void Load::Handle(Connection& connection, std::uint32_t events) {
     --open_;
     return;
   }
+  if (options_.reconnect && asking_ && connection.Idle()) Renew(connection);
   connection.Send();
   Watch(connection);
+}
+
+void Load::Renew(Connection& connection) {
+  const Clock::time_point began = Clock::now();
+  try {
+    connection.Renew(ConnectAndWatch(static_cast<std::size_t>(&connection - connections_.data())));
+  } catch (const Failure& failure) {
+    throw Failure(fmt::format("after {} short connections to {}, {}", latencies_.Total(),
+                              options_.url, failure.what()));
+  }
+  connection.AskFirst(began);
 }
 
 // Output is asked of epoll only while a send is blocked: it is level-triggered.
@@ -126,16 +162,23 @@ void Load::PrintTable() const {
              options_.connections, options_.size_bytes, options_.depth, latencies_.Total(),
              PerSecond(), MegabytesPerSecond(), latencies_.QuantileMicros(0.5),
              latencies_.QuantileMicros(0.99), latencies_.QuantileMicros(0.999));
+  if (options_.server_pid != 0) {
+    fmt::print("The server took {:.3f} us of CPU time for a request.\n", ServerMicrosPerRequest());
+  }
 }
 
 void Load::PrintJson() const {
   fmt::print(
       "{{\"connections\":{},\"bytes\":{},\"depth\":{},\"seconds\":{:.3f},\"requests\":{},"
       "\"requests_per_second\":{:.0f},\"megabytes_per_second\":{:.3f},"
-      "\"p50_us\":{:.1f},\"p99_us\":{:.1f},\"p999_us\":{:.1f}}}\n",
+      "\"p50_us\":{:.1f},\"p99_us\":{:.1f},\"p999_us\":{:.1f},\"worst_us\":{:.1f}",
       options_.connections, options_.size_bytes, options_.depth, elapsed_.count(),
       latencies_.Total(), PerSecond(), MegabytesPerSecond(), latencies_.QuantileMicros(0.5),
-      latencies_.QuantileMicros(0.99), latencies_.QuantileMicros(0.999));
+      latencies_.QuantileMicros(0.99), latencies_.QuantileMicros(0.999), latencies_.WorstMicros());
+  if (options_.server_pid != 0) {
+    fmt::print(",\"server_us_per_request\":{:.4f}", ServerMicrosPerRequest());
+  }
+  fmt::print("}}\n");
 }
 
 }  // namespace echo_load

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -19,7 +20,8 @@ namespace echo_load {
 
 class Load final {
  public:
-  explicit Load(const Options& options) : options_(options), buffer_(kChunk) {}
+  // Throws UsageError, for a URL that is none, or Failure.
+  explicit Load(const Options& options);
 
   // Throws Failure, and how many there were by then.
   void Open();
@@ -29,20 +31,27 @@ class Load final {
   void PrintJson() const;
 
  private:
-  void OpenOne(const Target& target);
+  void OpenOne();
+  Fd ConnectAndWatch(std::size_t index);
   void Turn(Clock::time_point end);
   void Handle(Connection& connection, std::uint32_t events);
+  void Renew(Connection& connection);
   void Watch(Connection& connection);
   [[noreturn]] void Silence() const;
 
   [[nodiscard]] double PerSecond() const {
     return static_cast<double>(latencies_.Total()) / elapsed_.count();
   }
+  [[nodiscard]] double ServerMicrosPerRequest() const {
+    const auto requests = static_cast<double>(std::max<std::uint64_t>(latencies_.Total(), 1));
+    return static_cast<double>(server_time_.count()) / 1000.0 / requests;
+  }
   [[nodiscard]] double MegabytesPerSecond() const {
     return PerSecond() * static_cast<double>(options_.size_bytes) / 1e6;
   }
 
   const Options& options_;
+  Target target_;
   Pattern pattern_;
   std::vector<char> buffer_;
   Fd epoll_;
@@ -51,6 +60,7 @@ class Load final {
   bool asking_ = false;
   Clock::time_point last_byte_;
   std::chrono::duration<double> elapsed_{};
+  std::chrono::nanoseconds server_time_{};
   Histogram latencies_;
 };
 

@@ -7,6 +7,8 @@
 // It speaks to plain sockets and shares no code with weir, so that it cannot share weir's mistakes.
 // Its epoll is level-triggered for the same reason.
 //
+// With --reconnect a connection lives for one request: its echo is awaited, then it is reset.
+//
 // EXIT CODE  0 all was echoed, 1 it was not (or a connection failed), 2 wrong usage.
 
 #include <fmt/format.h>

@@ -20,6 +20,9 @@ const std::string_view kHelp =
     "  --size BYTES       bytes of a request (64)\n"
     "  --depth N          requests in flight on each connection (1)\n"
     "  --seconds S        how long; fractions are welcome (2)\n"
+    "  --reconnect        a reset after each echo, and another connection in its place; latency\n"
+    "                     is then from connect to echo (needs --depth 1)\n"
+    "  --server-pid PID   also tells the CPU time that process PID took for a request\n"
     "  --json             one line of JSON instead of the table\n"
     "  --help             this text\n";
 
@@ -32,6 +35,8 @@ enum Code : int {
   kSize,
   kDepth,
   kSeconds,
+  kReconnect,
+  kServerPid,
   kJson,
   kShowHelp
 };
@@ -49,12 +54,14 @@ std::string Rejected(std::span<char* const> arguments) {
 }  // namespace
 
 std::optional<Options> ParseOptions(int argc, char** argv) {
-  static constexpr std::array<option, 8> kOptions = {{
+  static constexpr std::array<option, 10> kOptions = {{
       {"connect", required_argument, nullptr, kConnect},
       {"connections", required_argument, nullptr, kConnections},
       {"size", required_argument, nullptr, kSize},
       {"depth", required_argument, nullptr, kDepth},
       {"seconds", required_argument, nullptr, kSeconds},
+      {"reconnect", no_argument, nullptr, kReconnect},
+      {"server-pid", required_argument, nullptr, kServerPid},
       {"json", no_argument, nullptr, kJson},
       {"help", no_argument, nullptr, kShowHelp},
       {nullptr, 0, nullptr, 0},
@@ -81,6 +88,12 @@ std::optional<Options> ParseOptions(int argc, char** argv) {
         options.time =
             std::chrono::duration<double>(ParseNumber("--seconds", value, 0.001, 86400.0));
         break;
+      case kReconnect:
+        options.reconnect = true;
+        break;
+      case kServerPid:
+        options.server_pid = ParseNumber("--server-pid", value, 1, 1 << 30);
+        break;
       case kJson:
         options.json = true;
         break;
@@ -96,6 +109,7 @@ std::optional<Options> ParseOptions(int argc, char** argv) {
     throw UsageError(fmt::format("unexpected argument '{}'", OptionAt(arguments, optind)));
   }
   if (options.url.empty()) throw UsageError("--connect URL is missing");
+  if (options.reconnect && options.depth != 1) throw UsageError("--reconnect needs --depth 1");
   return options;
 }
 

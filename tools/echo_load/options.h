@@ -16,6 +16,8 @@ struct Options {
   std::size_t size_bytes = 64;
   std::size_t depth = 1;
   std::chrono::duration<double> time{2.0};
+  bool reconnect = false;
+  int server_pid = 0;  // 0: nobody's CPU time is looked at
   bool json = false;
 };
 
