@@ -1,4 +1,5 @@
-// Log-linear: 32 buckets to each power of two, so a quantile is off by 3 % at most.
+// Log-linear: 32 buckets to each power of two, so a quantile is off by 3 % at most. The
+// worst is exact.
 
 #pragma once
 
@@ -28,7 +29,7 @@ class Histogram final {
     std::uint64_t seen = 0;
     for (std::size_t i = 0; i < counts_.size(); ++i) {
       seen += counts_[i];
-      if (seen > wanted) return static_cast<double>(Middle(i)) / 1000.0;
+      if (seen > wanted) return std::min(static_cast<double>(Middle(i)) / 1000.0, WorstMicros());
     }
     return 0.0;
   }

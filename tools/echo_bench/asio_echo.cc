@@ -1,4 +1,4 @@
-// An echo server on standalone Asio, for tools/compare.
+// An echo server on standalone Asio, for tools/bench.
 //
 // One thread, and Asio is told so (ASIO_CONCURRENCY_HINT_UNSAFE: no locks). Its reactor is
 // edge-triggered and tries each read and write before it waits for it. With an argument it tells

@@ -1,4 +1,4 @@
-// An echo server on libuv, for tools/compare.
+// An echo server on libuv, for tools/bench.
 //
 // uv_try_write() first, which costs no request; what it leaves is queued with uv_write(), and until
 // that is done nothing more is read. libuv calls alloc() right before it reads and read() right

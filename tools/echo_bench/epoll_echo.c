@@ -1,11 +1,11 @@
-// An echo server by hand: edge-triggered epoll and nothing else. tools/compare measures the others
+// An echo server by hand: edge-triggered epoll and nothing else. tools/bench measures the others
 // against it.
 //
 // It does what a server needs to echo every byte, and what makes that cheap: each socket is
-// registered once and for all, reading stops at a short read, all connections share one buffer, and
-// only what the kernel did not take is kept. A peer that takes nothing is not read from. It has none
-// of what a library is for: no limits, no times, no fairness, no care when descriptors run out, no
-// draining.
+// registered once and for all, reading stops at a short read, all connections share one buffer,
+// and only what the kernel did not take is kept. A peer that takes nothing is not read from. It
+// has none of what a library is for: no limits, no times, no fairness, no care when descriptors
+// run out, no draining.
 
 #include <errno.h>
 #include <netinet/in.h>
