@@ -13,6 +13,8 @@ import threading
 
 SPOIL_AFTER = 5000  # bytes
 
+accepted = {}  # port: connections
+
 
 def flip(data):
     return data[:-1] + bytes([data[-1] ^ 1])
@@ -51,12 +53,6 @@ def serve_one(peer, server):
             pass  # the load has seen enough and is gone
 
 
-class Accepted:
-    """By all servers of this process."""
-    lock = threading.Lock()
-    count = 0
-
-
 def start(server):
     """A server that accepts for as long as this process lives; its port."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=64)
@@ -64,12 +60,13 @@ def start(server):
     def accept():
         while True:
             peer, _ = listener.accept()
-            with Accepted.lock:
-                Accepted.count += 1
+            accepted[port] += 1
             threading.Thread(target=serve_one, args=(peer, server), daemon=True).start()
 
+    port = listener.getsockname()[1]
+    accepted[port] = 0
     threading.Thread(target=accept, daemon=True).start()
-    return listener.getsockname()[1]
+    return port
 
 
 def run(program, *arguments):
@@ -81,12 +78,13 @@ def load(program, server, *arguments):
                "--seconds", "0.2", *arguments)
 
 
-def check_short(done, failures, before):
+def check_short(program, failures):
     """One connection for each request, and for those that were in flight when the time was up."""
-    requests = json.loads(done.stdout)["requests"]
-    connections = Accepted.count - before
-    if done.returncode != 0 or requests < 10 or not requests <= connections <= requests + 3:
-        failures.append(f"--reconnect: {connections} connections, {done}")
+    port = start("honest")
+    done = run(program, "--connect", f"tcp://127.0.0.1:{port}", "--connections", "3",
+               "--seconds", "0.2", "--reconnect", "--json")
+    if done.returncode != 0 or accepted[port] != json.loads(done.stdout)["requests"] + 3:
+        failures.append(f"--reconnect: {accepted[port]} connections, {done}")
 
 
 def main(program):
@@ -111,8 +109,7 @@ def main(program):
     check("a process that is none", load(program, "honest", "--server-pid", "999999999"), 1,
           "CPU time of process 999999999")
 
-    before = Accepted.count
-    check_short(load(program, "honest", "--reconnect", "--json"), failures, before)
+    check_short(program, failures)
     check("short and wrong", load(program, "flips a bit", "--reconnect", "--size", "6000"), 1,
           "came back as 0x")
     check("short and deep", load(program, "honest", "--reconnect", "--depth", "2"), 2,
