@@ -54,5 +54,5 @@ class Disturbance:
     def tell(self):
         taken = (self.others() - self.others_before) / (time.monotonic() - self.began)
         percent = max(0, round(100 * taken))
-        verdict = ": these figures are noisy, take none of them" if percent > 10 else ""
+        verdict = ": noisy figures, run it on an idle machine" if percent > 10 else ""
         return f"Others took {percent} % of a CPU meanwhile{verdict}."
