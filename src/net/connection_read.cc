@@ -268,9 +268,13 @@ void ConnectionImpl::Wake() {
   if (Has(kEnded)) return;
   if (Has(kPaused)) return Set(kRedeliver);
   const std::uint32_t need = need_;
+  const std::size_t unread = inbound_.size();
+  const Handler* const woken = handler_;
   DeliverRing();
-  // What was less than a whole frame still is, unless that call has asked for something else.
-  if (state_ == State::kOpen && need_ == 0 && inbound_.size() < need) SetNeed(need);
+  // What was less than a whole frame still is, unless that call has asked for something else, or
+  // has consumed a part of it.
+  const bool is_unmet = unread < need && inbound_.size() == unread && handler_ == woken;
+  if (state_ == State::kOpen && need_ == 0 && is_unmet) SetNeed(need);
 }
 
 // ---- What the program asks

@@ -135,11 +135,17 @@ std::uint32_t ConnectionImpl::NowTick() const noexcept {
   return static_cast<std::uint32_t>(loop_->engine.NowTick());
 }
 
-void ConnectionImpl::NoteReceived() noexcept { active_tick_ = NowTick(); }
+// Not back, to before SetIdleTimeout() of this turn: it has read the time anew. (A tick that seems
+// to be far ahead is of some weeks ago.)
+void ConnectionImpl::NoteReceived() noexcept {
+  constexpr std::uint32_t kMostAhead = 3'600'000;
+  const std::uint32_t now = NowTick();
+  if (active_tick_ - now > kMostAhead) active_tick_ = now;
+}
 
 void ConnectionImpl::NoteSent() noexcept {
-  active_tick_ = NowTick();
-  if (Has(kExtended)) Extension().output_tick = active_tick_;
+  NoteReceived();
+  if (Has(kExtended)) Extension().output_tick = NowTick();
 }
 
 // The kernel has not taken all: from here on the peer has to take some now and then.

@@ -2,7 +2,9 @@
 
 #include "data/slab.h"
 
+#include <cstdint>
 #include <limits>
+#include <memory>
 #include <set>
 #include <stdexcept>
 #include <vector>
@@ -202,4 +204,60 @@ TEST_CASE("a limit that tokens cannot number is refused", "[data][slab]") {
   CHECK_THROWS_AS(Slab(Slab::kMaxSlots + 1), std::length_error);
   Slab none(0);
   CHECK(none.Allocate() == nullptr);
+}
+
+TEST_CASE("the cold part of an object is found without the table", "[data][slab]") {
+  Slab slab(1000);
+  std::vector<Hot*> all(3 * Slab::kChunkSlots + 7);
+  for (Hot*& hot : all) hot = slab.Allocate();
+  for (Hot* const hot : all) REQUIRE(&Slab::ColdOf(*hot) == &slab.ColdAt(hot->token.slot));
+
+  // Whatever the sizes of the two parts are.
+  struct alignas(64) LargeHot {
+    Token token;
+    char bytes[300];
+  };
+  struct LargeCold {
+    std::uint64_t numbers[60];
+  };
+  const auto check = [](auto slabs) {
+    using Any = typename decltype(slabs)::element_type;
+    for (std::uint32_t i = 0; i < 2 * Any::kChunkSlots; ++i) {
+      auto* const hot = slabs->Allocate();
+      REQUIRE(&Any::ColdOf(*hot) == &slabs->ColdAt(hot->token.slot));
+    }
+  };
+  check(std::make_unique<weir::Slab<LargeHot, Cold>>(600));
+  check(std::make_unique<weir::Slab<Hot, LargeCold>>(600));
+  check(std::make_unique<weir::Slab<LargeHot, LargeCold>>(600));
+}
+
+TEST_CASE("a token that was given finds its owner only, and one of no slot nobody",
+          "[data][slab]") {
+  Slab slab(1000);
+  CHECK(slab.FindGiven({.slot = 0, .generation = 1}) == nullptr);
+  std::vector<Hot*> all(300);
+  for (Hot*& hot : all) hot = slab.Allocate();
+  for (Hot* const hot : all) CHECK(slab.FindGiven(hot->token) == hot);
+
+  // Never used: also in the same chunk, where no owner ever was.
+  for (const std::uint32_t slot : {300U, 511U, 512U, 0x7fffffffU, 0x80000000U, 0xffffffffU}) {
+    CHECK(slab.FindGiven({.slot = slot, .generation = 1}) == nullptr);
+    CHECK(slab.FindGiven({.slot = slot, .generation = 0}) == nullptr);
+  }
+
+  const Token token = all[299]->token;
+  slab.Free(*all[299]);
+  CHECK(slab.FindGiven(token) == nullptr);  // in quarantine
+  slab.Reclaim();
+  CHECK(slab.FindGiven(token) == nullptr);  // free
+  for (std::uint32_t later = 1; later < 5; ++later) {
+    Hot* const next = slab.Allocate();
+    REQUIRE(next == all[299]);
+    CHECK(slab.FindGiven(token) == nullptr);  // another's
+    CHECK(slab.FindGiven(next->token) == next);
+    CHECK(next->token.generation == token.generation + later);
+    slab.Free(*next);
+    slab.Reclaim();
+  }
 }

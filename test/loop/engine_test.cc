@@ -1,5 +1,7 @@
 #include "loop/engine.h"
 
+#include <unistd.h>
+
 #include <chrono>
 #include <cstdint>
 #include <limits>
@@ -134,4 +136,96 @@ TEST_CASE("a source that the poller refuses throws, and leaves nothing behind", 
   CHECK_THROWS_AS(it.engine.AddSource(source, 5, Interest::kRead), weir::Error);
   it.poller->add_error = 0;
   CHECK(it.engine.FindSource(it.engine.AddSource(source, 5, Interest::kRead)) == &source);
+}
+
+// ---- Between turns, and in them
+
+TEST_CASE("between turns every post makes the descriptor ready, and in them none does",
+          "[loop][engine]") {
+  OneEngine it;
+  Engine& engine = it.engine;
+  const auto wakes = [&] {
+    std::uint64_t count = 0;
+    const int fd = engine.mailbox().fd();
+    return ::read(fd, &count, sizeof count) == sizeof count ? count : 0;
+  };
+  engine.SleepOutside();
+  CHECK(engine.mailbox().Post([] {}));
+  CHECK(wakes() == 1);
+  engine.mailbox().Take();
+
+  engine.SleepOutside();
+  engine.EnterTurns();  // ends the sleep
+  CHECK(engine.mailbox().Post([] {}));
+  engine.PushOwed({});
+  engine.PushDirty({});
+  engine.PushRetiring({});
+  CHECK(wakes() == 0);
+  CHECK(engine.mailbox().wakeups() == 1);
+  engine.mailbox().Take();
+
+  engine.SleepOutside();  // with work it does not sleep: the descriptor is ready at once
+  CHECK(wakes() == 1);
+}
+
+TEST_CASE("work outside a turn makes the descriptor ready, once", "[loop][engine]") {
+  OneEngine it;
+  Engine& engine = it.engine;
+  const auto wakes = [&] {
+    std::uint64_t count = 0;
+    const int fd = engine.mailbox().fd();
+    return ::read(fd, &count, sizeof count) == sizeof count ? count : 0;
+  };
+  engine.SleepOutside();
+  CHECK(wakes() == 0);
+  SECTION("owed") {
+    engine.PushOwed({});
+    engine.PushOwed({});
+  }
+  SECTION("dirty") {
+    engine.PushDirty({});
+    engine.PushDirty({});
+  }
+  SECTION("retiring") {
+    engine.PushRetiring({});
+    engine.PushRetiring({});
+  }
+  CHECK(wakes() == 1);
+}
+
+TEST_CASE("with a timer armed the wait is rounded up too, and mail comes first", "[loop][engine]") {
+  OneEngine it;
+  it.engine.ArmTimer(milliseconds(20), Token{7, 1});
+  CHECK(it.Wait(Duration::zero()) == 0);
+  CHECK(it.Wait(-milliseconds(5)) == 0);
+  CHECK(it.Wait(microseconds(1)) == 1);
+  CHECK(it.Wait(milliseconds(7) + std::chrono::nanoseconds(1)) == 8);
+  const int wait = it.Wait();
+  CHECK(wait >= 20);
+  CHECK(wait <= 21);
+  weir::sys::fake::Advance(milliseconds(wait - 5) + microseconds(1));
+  CHECK(it.Wait() == 5);  // not 4: it would be early
+  CHECK(it.engine.mailbox().Post([] {}));
+  CHECK(it.Wait() == 0);
+  CHECK(it.Wait(milliseconds(7)) == 0);
+  it.engine.mailbox().Take();
+  weir::sys::fake::Advance(std::chrono::hours(2));
+  CHECK(it.Wait() == 0);  // it is due
+  CHECK(it.Wait(milliseconds(7)) == 0);
+}
+
+TEST_CASE("time is read anew between turns", "[loop][engine]") {
+  OneEngine it;
+  it.Wait();
+  const auto now = it.engine.Now();
+  it.engine.SleepOutside();
+  for (int i = 1; i < 4; ++i) {
+    weir::sys::fake::Advance(milliseconds(5));
+    CHECK(it.engine.Now() == now + milliseconds(5 * i));
+  }
+  it.engine.EnterTurns();
+  it.Wait(Duration::zero());
+  const auto turn = it.engine.Now();
+  weir::sys::fake::Advance(milliseconds(5));
+  CHECK(it.engine.Now() == turn);
 }

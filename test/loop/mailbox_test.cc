@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -232,4 +233,112 @@ TEST_CASE("four threads' posts each run once, in each thread's order", "[loop][m
   CHECK(ran == kThreads * kPosts);
   CHECK(ordered);
   CHECK(loop.GetStats().mail == kThreads * kPosts);
+}
+
+// ---- The bound
+
+TEST_CASE("the bound is exact for small limits, at every count that was taken", "[loop][mailbox]") {
+  const auto limit = GENERATE(std::size_t{1}, std::size_t{2}, std::size_t{7}, std::size_t{64},
+                              std::size_t{100}, std::size_t{127});
+  Mailbox mailbox(limit);
+  for (std::size_t taken = 0; taken <= limit; ++taken) {
+    std::size_t posted = 0;
+    while (mailbox.Post([] {})) ++posted;
+    CHECK(posted == (taken == 0 ? limit : taken));  // as many as there was room for
+    for (std::size_t i = 0; i <= taken && mailbox.HasMail(); ++i) mailbox.Take();
+    if (taken == limit) break;
+    // One at a time: each makes room for one.
+    for (int i = 0; i < 3; ++i) {
+      while (mailbox.Post([] {})) {
+      }
+      mailbox.Take();
+      CHECK(mailbox.Post([] {}));
+      CHECK_FALSE(mailbox.Post([] {}));
+    }
+    for (std::size_t i = 0; i <= taken && mailbox.HasMail(); ++i) mailbox.Take();
+  }
+  RunAll(mailbox);
+  for (std::size_t i = 0; i < limit; ++i) CHECK(mailbox.Post([] {}));
+  CHECK_FALSE(mailbox.Post([] {}));
+}
+
+TEST_CASE("a large limit is kept to a 64th, never passed, and all free when all has run",
+          "[loop][mailbox]") {
+  const auto limit =
+      GENERATE(std::size_t{128}, std::size_t{1000}, std::size_t{4096}, std::size_t{10'000});
+  CAPTURE(limit);
+  Mailbox mailbox(limit);
+  const auto fill = [&] {
+    std::size_t posted = 0;
+    while (mailbox.Post([] {})) ++posted;
+    return posted;
+  };
+  const std::size_t slack = std::min<std::size_t>(limit / 64, 64);
+  for (int round = 0; round < 5; ++round) {
+    CHECK(fill() == limit);
+    std::size_t waiting = limit;
+    for (std::size_t take = 1; take < limit / 2; take = take * 2 + 1) {
+      for (std::size_t i = 0; i < take; ++i) mailbox.Take();
+      waiting -= take;
+      waiting += fill();
+      CHECK(waiting <= limit);
+      CHECK(waiting > limit - slack);
+    }
+    CHECK(static_cast<std::size_t>(RunAll(mailbox)) == waiting);
+  }
+}
+
+TEST_CASE("many posters together never pass the limit", "[loop][mailbox]") {
+  const auto limit = GENERATE(std::size_t{3}, std::size_t{100}, std::size_t{1000});
+  constexpr int kThreads = 4;
+  constexpr int kPosts = 20'000;
+  Mailbox mailbox(limit);
+  std::atomic<int> refused{0};
+  std::atomic<int> finished{0};
+  int ran = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; ++i) {
+    threads.emplace_back([&] {
+      for (int k = 0; k < kPosts; ++k) {
+        if (!mailbox.Post([&ran] { ++ran; })) ++refused;
+      }
+      ++finished;
+    });
+  }
+  // What waits is what has been taken over in one piece, and no more.
+  std::size_t most = 0;
+  while (finished < kThreads || mailbox.HasMail()) {
+    std::size_t waiting = 0;
+    while (mailbox.HasMail() && waiting < limit) {
+      mailbox.Take()();
+      ++waiting;
+    }
+    most = std::max(most, waiting);
+    std::this_thread::yield();
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(ran + refused == kThreads * kPosts);
+  CHECK(ran >= static_cast<int>(limit));
+  std::size_t room = 0;
+  while (mailbox.Post([] {})) ++room;
+  CHECK(room == limit);  // not one is lost
+  CHECK(static_cast<std::size_t>(RunAll(mailbox)) == limit);
+}
+
+TEST_CASE("posters that all find it full fill it exactly", "[loop][mailbox]") {
+  // Nobody takes: so what was let in is what waits.
+  constexpr std::size_t kLimit = 200;
+  for (int round = 0; round < 50; ++round) {
+    Mailbox mailbox(kLimit);
+    std::atomic<std::size_t> taken{0};
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 4; ++i) {
+      threads.emplace_back([&] {
+        for (int k = 0; k < 100; ++k) taken += mailbox.Post([] {}) ? 1 : 0;
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    REQUIRE(taken <= kLimit);
+    REQUIRE(static_cast<std::size_t>(RunAll(mailbox)) == taken);
+  }
 }

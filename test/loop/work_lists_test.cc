@@ -50,3 +50,43 @@ TEST_CASE("each of the three lists is work", "[loop]") {
   SECTION("retiring") { work.retiring.Push({}); }
   CHECK(work.Any());
 }
+
+TEST_CASE("a work queue counts what stands in it, whatever came before", "[loop]") {
+  // Around the sizes at which it compacts, and to its end again and again.
+  WorkQueue<std::size_t> queue;
+  std::size_t pushed = 0;
+  std::size_t popped = 0;
+  bool right = true;
+  const auto check = [&] {
+    right = right && queue.size() == pushed - popped && queue.IsEmpty() == (pushed == popped);
+  };
+  for (const std::size_t burst : {1U, 2U, 1023U, 1024U, 1025U, 1026U, 2049U, 5000U}) {
+    for (const std::size_t left : {0U, 1U, 3U, 1000U}) {
+      for (std::size_t i = 0; i < burst; ++i, check()) queue.Push(pushed++);
+      while (pushed - popped > left) {
+        right = right && queue.Pop() == popped++;
+        check();
+      }
+    }
+  }
+  while (!queue.IsEmpty()) right = right && queue.Pop() == popped++;
+  CHECK(right);
+  CHECK(popped == pushed);
+  CHECK(queue.size() == 0);
+}
+
+TEST_CASE("a list that was emptied is no work any more", "[loop]") {
+  WorkLists work;
+  for (int i = 0; i < 3; ++i) {
+    work.owed.Push({});
+    work.dirty.Push({});
+    work.retiring.Push({});
+    CHECK(work.Any());
+    work.owed.Pop();
+    CHECK(work.Any());
+    work.dirty.Pop();
+    CHECK(work.Any());
+    work.retiring.Pop();
+    CHECK_FALSE(work.Any());
+  }
+}

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <chrono>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -468,4 +469,96 @@ TEST_CASE("the first request of a connection needs no epoll_wait of its own", "[
   CHECK(it.handler.deliveries == 1);
   CHECK(sys::calls().epoll_wait == 1);
   TakeReply(client);
+}
+
+TEST_CASE("50 requests that wait together cost 101 system calls and no allocation, every time",
+          "[net][counts]") {
+  RealLoop<Echo> it;
+  std::vector<Client> clients;
+  for (int i = 0; i < 50; ++i) clients.push_back(it.ConnectAndOpen());
+  it.RunUntilQuiet();
+  const auto round = [&] {
+    for (const Client& client : clients) Ask(client);
+    it.TurnWhenReady();
+    for (const Client& client : clients) TakeReply(client);
+  };
+  for (int i = 0; i < 10; ++i) round();  // warm
+
+  constexpr int kRounds = 20;
+  const weir::Stats stats = it.loop.GetStats();
+  sys::calls() = {};
+  const std::size_t before = Allocations();
+  for (int i = 0; i < kRounds; ++i) round();
+
+  CHECK(Allocations() == before);
+  CHECK(sys::calls().epoll_wait == kRounds);  // a 50th a request
+  CHECK(sys::calls().recv == 50 * kRounds);
+  CHECK(sys::calls().send == 50 * kRounds);
+  CHECK(sys::calls().send_message == 0);
+  CHECK(sys::calls().all == 101 * kRounds);
+  const weir::Stats now = it.loop.GetStats();
+  CHECK(now.turns - stats.turns == kRounds);
+  CHECK(now.receives - stats.receives == 50 * kRounds);
+  CHECK(now.sends - stats.sends == 50 * kRounds);
+  CHECK(now.bytes_in - stats.bytes_in == 50 * kRounds * kRequest.size());
+  CHECK(now.bytes_out - stats.bytes_out == 50 * kRounds * kRequest.size());
+  CHECK(now.owed == stats.owed);
+  CHECK(now.would_block == stats.would_block);
+}
+
+TEST_CASE("a posted callable of 32 bytes costs no heap allocation, by loop and by ref",
+          "[net][counts]") {
+  RealLoop<Echo> it;
+  Client client = it.ConnectAndOpen();
+  it.RunUntilQuiet();
+  const weir::ConnRef ref = it.handler.last->Ref();
+  int ran = 0;
+  struct Callable {
+    int* ran;
+    std::array<char, 24> rest;
+    void operator()() const { ++*ran; }
+    void operator()(Connection&) const { ++*ran; }
+  };
+  static_assert(sizeof(Callable) == 32);
+  const auto post = [&] {
+    for (int i = 0; i < 10; ++i) {
+      if (!it.loop.Post(Callable{&ran, {}}) || !ref.Post(Callable{&ran, {}})) FAIL("refused");
+    }
+    it.TurnWhenReady();
+  };
+  for (int i = 0; i < 10; ++i) post();
+
+  sys::calls() = {};
+  const std::size_t before = Allocations();
+  for (int i = 0; i < 100; ++i) post();
+
+  CHECK(Allocations() == before);
+  CHECK(ran == 2200);
+  CHECK(sys::calls().write_eventfd == 100);  // one a turn: the loop slept in between
+}
+
+TEST_CASE("what a ref sends, and asks, costs no heap allocation beyond the string, and its piece",
+          "[net][counts]") {
+  RealLoop<Echo> it;
+  Client client = it.ConnectAndOpen();
+  it.RunUntilQuiet();
+  const weir::ConnRef ref = it.handler.last->Ref();
+  const auto size = static_cast<std::size_t>(GENERATE(10, 100, 2047, 2048, 20'000));
+  CAPTURE(size);
+  const auto shared = std::make_shared<const std::string>(size, 's');
+  constexpr std::size_t kSends = 10;
+  const auto send = [&] {
+    for (std::size_t i = 0; i < kSends; ++i) {
+      if (!ref.Send(std::string(size, 'x')) || !ref.Send(shared) || !ref.Wake()) FAIL("refused");
+    }
+    it.TurnWhenReady();
+    TakeReply(client, 2 * kSends * size);
+  };
+  for (int i = 0; i < 10; ++i) send();
+
+  // (A large one stands in the queue as a piece: on an empty queue that is one more.)
+  const std::size_t of_string = size <= std::string().capacity() ? 0 : size < 2048 ? 1 : 3;
+  const std::size_t before = Allocations();
+  for (int i = 0; i < 20; ++i) send();
+  CHECK(Allocations() - before == 20 * kSends * of_string);
 }
