@@ -602,7 +602,7 @@ TEST_CASE("woken with less than it needs, OnData is called, and the need stays",
   it.WakeNow();
   CHECK(it.seen == Calls{"123"});
   it.Receive("45");
-  CHECK(it.handler.calls.back() != "data 5");
+  CHECK(std::count(it.handler.calls.begin(), it.handler.calls.end(), "data 5") == 0);
   it.wire.WillReceive("6");
   it.RaiseEdge();
   CHECK(it.seen == Calls{"123456"});
@@ -630,6 +630,18 @@ TEST_CASE("woken with as much as it needs, OnData clears the need", "[net][ref][
   it.consumes = true;
   it.WakeNow();
   CHECK(it.seen == Calls{"a whole frame"});
+  it.wire.WillReceive("short");
+  it.RaiseEdge();
+  CHECK(it.seen == Calls{"a whole frame", "short"});
+}
+
+TEST_CASE("a need that was met does not come back when its bytes are consumed elsewhere",
+          "[net][ref][wake]") {
+  Waiting it;
+  it.Receive("a whole frame");
+  it.connection().NeedAtLeast(13);
+  it.WakeNow();
+  it.connection().Consume(13);
   it.wire.WillReceive("short");
   it.RaiseEdge();
   CHECK(it.seen == Calls{"a whole frame", "short"});

@@ -612,6 +612,17 @@ TEST_CASE("a send that fails is told by OnClose, after what the peer had sent", 
   });
 }
 
+TEST_CASE("a send that fails is looked into after the others, if the budget is spent",
+          "[net][straight]") {
+  const auto script = [](Scene& it) {
+    it.wire.WillFailSend(EPIPE);
+    it.wire.WillReceive("12345").WillReceive("more").ThenEnd();
+    it.Edge();
+    CHECK(it.Receives() == 1);
+  };
+  CheckSame(script, {.read_budget = 4});
+}
+
 TEST_CASE("a large write that fails inside OnData takes nothing more", "[net][straight]") {
   CheckSame([](Scene& it) {
     it.wire.WillFailSend(EPIPE);
@@ -696,7 +707,11 @@ TEST_CASE("Close inside OnData sends what was written, and FIN", "[net][straight
 
 TEST_CASE("Abort inside OnData sends nothing", "[net][straight]") {
   CheckSame([](Scene& it) {
-    it.InData([](Connection& connection) { connection.Abort(); });
+    it.InData([](Connection& connection) {
+      connection.Abort();
+      CHECK_FALSE(connection.Write("too late"));
+      CHECK(connection.Pending() == 1);
+    });
     it.Receive("x");
     CHECK(it.wire.sends == 0);
     CHECK(it.wire.reset);
