@@ -68,11 +68,15 @@ class Scene : public ScenesParts, public OneConnection {
       : OneConnection(options, traits), edge_(edge) {
     Watch(handler);
     Watch(upgraded);
+    Echo();
+    before_ = loop->GetStats();
+  }
+
+  void Echo() {
     on_data = [](Connection& connection, std::string_view in) {
       connection.Write(in);
       return in.size();
     };
-    before_ = loop->GetStats();
   }
 
   // An echo that does `act` too.
@@ -162,6 +166,7 @@ void CheckSame(Script script, const Options& options = {},
     Scene it(edge, options, traits);
     INFO("edge " << edge);
     script(it);
+    it.Echo();  // what the script has set may speak of its own variables
     it.RunUntilQuiet();
     for (const std::string_view more : {"more", "and more"}) {
       if (it.IsThere()) it.ReceiveAll(more);
