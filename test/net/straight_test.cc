@@ -1040,13 +1040,15 @@ TEST_CASE("an idle time that a long OnData sets is counted from then", "[net][st
       return in.size();
     };
     it.handler.on_timeout = [](Connection&, TimeoutKind) {};
-    it.Receive("x");
-    Advance(30ms);
-    it.Turn();
-    CHECK(it.handler.timeouts == 0);
-    Advance(11ms);
-    it.Turn();
-    CHECK(it.handler.timeouts == 1);
+    for (int told = 0; told < 2; ++told) {  // the second time a timer is armed already
+      it.Receive("x");
+      Advance(30ms);
+      it.Turn();
+      CHECK(it.handler.timeouts == told);
+      Advance(11ms);
+      it.Turn();
+      CHECK(it.handler.timeouts == told + 1);
+    }
   });
 }
 
