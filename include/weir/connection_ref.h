@@ -53,9 +53,9 @@ class ConnRef {
     });
   }
 
-  // Has OnData called with what is unconsumed, which may be nothing: for a handler that stopped to
-  // wait for something else. A connection whose reading is paused is called when it resumes, if
-  // anything is unconsumed then; after the peer's end nothing comes.
+  // Has OnData called with what is unconsumed, which may be nothing, or less than NeedAtLeast()
+  // asked for: for a handler that stopped to wait for something else. A connection whose reading is
+  // paused gets nothing but what ResumeRead() delivers; after the peer's end nothing comes.
   bool Wake() const;
 
   bool Close() const;

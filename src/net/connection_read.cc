@@ -266,7 +266,7 @@ void ConnectionImpl::ResumeAfterMemory() {
 
 void ConnectionImpl::Wake() {
   if (Has(kEnded)) return;
-  if (Has(kPaused)) return Set(kRedeliver);
+  if (Has(kPaused)) return;  // ResumeRead() delivers what is unread
   const std::uint32_t need = need_;
   const std::size_t unread = inbound_.size();
   const Handler* const woken = handler_;

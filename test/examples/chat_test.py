@@ -53,10 +53,12 @@ class Chat(unittest.TestCase):
         # By turns, so that it is known which loop has whom: one 1 and 3, the other 2 and 4.
         self.server = self.open(
             Server(CHAT, arguments=["--loops", "2", "--balance", "round-robin"]))
-        clients = [self.enter() for _ in range(4)]
-        for later, client in enumerate(clients, 2):
-            self.assertEqual(client.lines(5 - later),
-                             [f"* guest-{i} joined" for i in range(later, 5)])
+        clients = []
+        for i in range(1, 5):
+            client = self.enter()
+            for other in clients:  # all have heard of it before the next one comes
+                self.assertEqual(other.line(), f"* guest-{i} joined")
+            clients.append(client)
         rounds = 200
         for client in clients:
             client.send("".join(f"line {i}\n" for i in range(rounds)))

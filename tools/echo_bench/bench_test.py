@@ -16,7 +16,7 @@ import time
 BENCH = pathlib.Path(__file__).resolve().parents[1] / "bench"
 
 ROWS = ["one", "short", "fair"]
-FAST = ["--rounds", "1", "--seconds", "0.05"]
+FAST = ["--rounds", "1", "--seconds", "0.5"]
 
 NUMBER = r"[\d,]+"
 RATIO = r"\d+\.\d\d"
@@ -37,7 +37,7 @@ TABLE = "\n".join([
     r"",
     r".+, \d+ CPUs; Linux .+; \S+ [\d.]+ -O\S+; "
     r"(server on CPU \d+, load on CPU \d+|not pinned: one CPU)\.",
-    r"1 rounds of 0\.05 s each\. Others took \d+ % of a CPU meanwhile.*\.",
+    r"1 rounds of 0\.5 s each\. Others took \d+ % of a CPU meanwhile.*\.",
     r"",
 ])
 
