@@ -588,3 +588,18 @@ TEST_CASE("a close with nothing to wait for arms no timer", "[net][life]") {
   CHECK(it.handler.closes == 1);
   CHECK_FALSE(armed);
 }
+
+TEST_CASE("a drain waits for a connection that is paused, though nothing of it is unread",
+          "[net][life][drain]") {
+  OneConnection it;
+  it.connection().PauseRead();  // while its answer is being made elsewhere
+  it.loop->DrainAll();
+  it.RunUntilQuiet();
+  REQUIRE(it.handler.closes == 0);
+  it.connection().Write("the answer");
+  it.connection().ResumeRead();
+  it.RunUntilQuiet();
+  CHECK(it.wire.sent == "the answer");
+  CHECK(it.handler.closes == 1);
+  CHECK(it.handler.reason == CloseReason::kShutdown);
+}
