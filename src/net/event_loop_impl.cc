@@ -11,23 +11,23 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "loop/turn.h"
+#include "os/sys.h"
 #include "weir/error.h"
 
 namespace weir {
 namespace {
 
-thread_local EventLoop* current_loop = nullptr;
-
 // Makes a loop the thread's current one for a while.
 class CurrentScope {
  public:
-  explicit CurrentScope(EventLoop& loop) noexcept : before_(std::exchange(current_loop, &loop)) {}
+  explicit CurrentScope(EventLoop& loop) noexcept
+      : before_(std::exchange(sys::ThreadSlot(), &loop)) {}
   CurrentScope(const CurrentScope&) = delete;
   CurrentScope& operator=(const CurrentScope&) = delete;
-  ~CurrentScope() { current_loop = before_; }
+  ~CurrentScope() { sys::ThreadSlot() = before_; }
 
  private:
-  EventLoop* before_;
+  void* before_;
 };
 
 void Require(bool holds, std::string_view option, std::string_view reason) {
@@ -303,6 +303,6 @@ int EventLoop::Impl::FlushAll() {
   return flushed;
 }
 
-EventLoop* EventLoop::Current() noexcept { return current_loop; }
+EventLoop* EventLoop::Current() noexcept { return static_cast<EventLoop*>(sys::ThreadSlot()); }
 
 }  // namespace weir

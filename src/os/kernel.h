@@ -31,9 +31,11 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <condition_variable>
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
+#include <mutex>
 #include <new>
 #include <system_error>
 #include <thread>
@@ -232,6 +234,16 @@ inline Clock::time_point Now() noexcept { return Clock::now(); }
 
 // Threads and processes.
 
+using Thread = std::thread;
+using Mutex = std::mutex;
+using Condition = std::condition_variable;
+
+// A pointer that each thread has for itself, null at first: the loop that runs there.
+inline void*& ThreadSlot() noexcept {
+  static thread_local void* slot = nullptr;
+  return slot;
+}
+
 // Equal for equal threads, for as long as the thread lives. Costs an addition: no call, no system
 // call.
 inline const void* CurrentThread() noexcept {
@@ -241,9 +253,9 @@ inline const void* CurrentThread() noexcept {
 
 // Runs `work` on a thread of its own, which has the calling thread's signal mask. Returns 0, or
 // -errno and the work was not run.
-inline int StartThread(std::thread& thread, Work work) noexcept {
+inline int StartThread(Thread& thread, Work work) noexcept {
   try {
-    thread = std::thread(std::move(work));
+    thread = Thread(std::move(work));
     return 0;
   } catch (const std::system_error& error) {
     return -error.code().value();

@@ -12,7 +12,6 @@
 #include <mutex>
 #include <optional>
 #include <string_view>
-#include <thread>
 #include <vector>
 
 #include "net/loop_access.h"
@@ -56,7 +55,7 @@ class Server::Impl {
  private:
   struct Shard {
     std::unique_ptr<EventLoop> loop;
-    std::thread thread;
+    sys::Thread thread;
     std::vector<std::unique_ptr<Handler>> handlers;  // the loop's thread's
   };
 
@@ -97,7 +96,7 @@ class Server::Impl {
   std::vector<Shard> shards_;  // not changed from the constructor on
 
   std::unique_ptr<StartGate> gate_;  // once it has begun
-  std::mutex failure_mutex_;
+  sys::Mutex failure_mutex_;
   std::exception_ptr failure_;  // the first that came out of a loop
 
   // How often Stop() was called. Lock-free, hence async-signal-safe; relaxed: it guards nothing.

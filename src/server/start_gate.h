@@ -5,10 +5,11 @@
 
 #pragma once
 
-#include <condition_variable>
 #include <exception>
 #include <mutex>
 #include <utility>
+
+#include "os/sys.h"
 
 namespace weir {
 
@@ -33,8 +34,8 @@ class StartGate {
   }
 
  private:
-  std::mutex mutex_;
-  std::condition_variable all_here_;
+  sys::Mutex mutex_;
+  sys::Condition all_here_;
   int missing_;
   std::exception_ptr first_failure_;
 };

@@ -13,7 +13,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -21,10 +20,14 @@
 
 namespace weir::sys {
 
+using kernel::Condition;
 using kernel::CurrentThread;
 using kernel::ForkGuard;
+using kernel::Mutex;
 using kernel::PhysicalMemory;
 using kernel::Point;
+using kernel::Thread;
+using kernel::ThreadSlot;
 
 // One counter a kind of call; a call that was made to fail counts too. What costs no system call on
 // a real machine (the clock, the thread, the fork guard) is not here.
@@ -252,7 +255,7 @@ inline int InterfaceName(unsigned index, char* room) noexcept {
   return detail::Counted(&Calls::interfaces, [&] { return kernel::InterfaceName(index, room); });
 }
 
-inline int StartThread(std::thread& thread, Work work) noexcept {
+inline int StartThread(Thread& thread, Work work) noexcept {
   return detail::Counted(&Calls::threads,
                          [&] { return kernel::StartThread(thread, std::move(work)); });
 }
