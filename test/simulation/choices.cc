@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "simulation/mirror.h"
+
 namespace weir::sim {
 
 std::uint64_t Choices::Generator::Next() noexcept {
@@ -31,6 +33,8 @@ std::uint32_t Choices::Below(Stream stream, std::uint32_t bound) {
     choice = given_.streams[index][taken.size()] % bound;
   }
   taken.push_back(choice);
+  if (mirror_ != nullptr) [[unlikely]]
+    mirror_->Add(index, choice);
   return choice;
 }
 

@@ -44,6 +44,8 @@ struct Schedule {
   friend bool operator==(const Schedule&, const Schedule&) = default;
 };
 
+class Mirror;
+
 class Choices {
  public:
   // Draws from the seed.
@@ -60,6 +62,9 @@ class Choices {
     return low + Below(stream, high - low + 1);
   }
 
+  // Each answer from now on is also written there. `mirror` has to live as long as this.
+  void MirrorTo(Mirror& mirror) noexcept { mirror_ = &mirror; }
+
   // All that was answered so far.
   [[nodiscard]] const Schedule& taken() const noexcept { return taken_; }
 
@@ -73,6 +78,7 @@ class Choices {
   std::array<Generator, kStreams> generators_;
   Schedule given_;
   Schedule taken_;
+  Mirror* mirror_ = nullptr;  // null: nowhere
 };
 
 }  // namespace weir::sim

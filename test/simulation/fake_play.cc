@@ -1,0 +1,43 @@
+// Stands in for Play() where weir-simulate itself is tested: what goes wrong is in the plan.
+
+#include <fmt/format.h>
+
+#include <csignal>
+#include <cstdlib>
+
+#include "simulation/choices.h"
+#include "simulation/play.h"
+
+namespace weir::sim {
+
+Outcome Play(Choices& choices, std::FILE* trace) {
+  Outcome outcome;
+  std::uint32_t sum = 0;
+  for (std::uint32_t turn = 0; turn < 50; ++turn) {
+    const std::uint32_t plan = choices.Below(Stream::kPlan, 1000);
+    const bool fault = choices.OneIn(Stream::kFaults, 10);
+    if (trace != nullptr) fmt::print(trace, "turn {}: plan {}, fault {}\n", turn, plan, fault);
+    outcome.tally +=
+        {.calls = 10, .faults = fault ? 1U : 0, .turns = 1, .connections = 1, .bytes = plan};
+    if (plan != 999) continue;
+    sum += choices.Below(Stream::kOrder, 1000);
+    if (sum < 100) continue;
+    switch (choices.Below(Stream::kFaults, 4)) {
+      case 0:
+        break;
+      case 1:
+        outcome.finding = fmt::format("made up: the sum is {}", sum);
+        return outcome;
+      case 2:
+        fmt::print(stderr, "[time] [critical] check failed: the sum is small\n");
+        static_cast<void>(std::fflush(stderr));
+        std::abort();
+      default:
+        for (volatile bool for_ever = true; for_ever;) {
+        }
+    }
+  }
+  return outcome;
+}
+
+}  // namespace weir::sim
