@@ -168,6 +168,13 @@ TEST_CASE("between turns every post makes the descriptor ready, and in them none
   CHECK(wakes() == 1);
 }
 
+TEST_CASE("a post in a turn writes nothing, when no post has ended the wait", "[loop][engine]") {
+  OneEngine it;
+  it.Wait(milliseconds(1));
+  CHECK(it.engine.mailbox().Post([] {}));
+  CHECK(it.engine.mailbox().wakeups() == 0);
+}
+
 TEST_CASE("work outside a turn makes the descriptor ready, once", "[loop][engine]") {
   OneEngine it;
   Engine& engine = it.engine;

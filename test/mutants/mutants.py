@@ -58,7 +58,7 @@ def planted(tree, patch):
 
 def stages(tests, named):
     """The test, or the suite, that is named; then the others, those first that are soon done."""
-    first = [test for test in tests if named == test.name or named in test.suites]
+    first = [test for test in tests if test.is_named(named)]
     rest = sorted((test for test in tests if test not in first), key=lambda test: test.seconds or 0)
     return [stage for stage in (first, rest) if stage]
 
@@ -73,8 +73,7 @@ def try_mutant(bench, patch):
             failure = bench.first_failure(tests)
         if failure is not None:
             test, finding = failure
-            is_other = named not in (test.name, *test.suites)
-            note = f" (its patch says: {named})" if is_other else ""
+            note = "" if test.is_named(named) else f" (its patch says: {named})"
             return Verdict("caught", f"by {test.name}: {finding}{note}")
     return Verdict("SURVIVED")
 
@@ -142,7 +141,7 @@ def run(top, mutants, options):
         tree = pathlib.Path(scratch) / "weir"
         copy_tree(top, tree)
         bench = Bench(tree, options.jobs)
-        bench.set_up()
+        bench.set_up(options.only)
         counts = run_all(bench, mutants, options.keep_going)
     print("mutants: {caught} caught, {SURVIVED} survived, {BROKEN} broken".format(**counts))
     return 0 if counts["caught"] == len(mutants) else 1
@@ -155,7 +154,9 @@ def parse(arguments):
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--keep-going", action="store_true")
-    parser.usage = "tools/mutants [--list | --check] [--jobs N] [--keep-going] [NAME...]"
+    parser.add_argument("--only")
+    parser.usage = ("tools/mutants [--list | --check] [--jobs N] [--keep-going] [--only TEST] "
+                    "[NAME...]")
     options = parser.parse_intermixed_args(arguments)
     if options.jobs < 1:
         parser.error("--jobs takes a number from 1")

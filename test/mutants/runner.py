@@ -27,6 +27,7 @@ BUILD_ENV = {"CCACHE_NOHASHDIR": "1"}
 TEST_ENV = {"MALLOC_PERTURB_": "165"}  # as meson test does, but the same each time
 
 RULE = re.compile(r"^-{79}$")
+PASSED_CATCH2 = re.compile(r"^={79}\nAll tests passed \(", re.MULTILINE)
 
 
 class Problem(Exception):
@@ -42,6 +43,9 @@ class Test:
         self.targets = targets  # what ninja is to build for it
         self.seconds = None  # without a mutant, once it was measured
         self.is_catch2 = False
+
+    def is_named(self, name):
+        return name == self.name or name in self.suites
 
     def limit(self):
         return LEAST_LIMIT + TIMES * self.seconds
@@ -139,7 +143,8 @@ class Bench:
         self.jobs = jobs
         self.tests = []
 
-    def set_up(self):
+    def set_up(self, only=None):
+        """`only`: a test, or a suite, and no other is to be run."""
         more = os.environ.get("WEIR_MESON_ARGS", "").split()
         with Command(["meson", "setup", self.build_folder, *MESON_ARGS, *more], self.tree,
                      BUILD_ENV) as setup:
@@ -148,6 +153,10 @@ class Bench:
         self.tests = read_tests(self.build_folder)
         if not any(test.targets for test in self.tests):
             raise Problem("no tests are built (is Catch2 there?)")
+        if only is not None:
+            self.tests = [test for test in self.tests if test.is_named(only)]
+            if not self.tests:
+                raise Problem(f"there is no test, and no suite, {only!r}")
 
     def build(self, tests):
         """None, or the error."""
@@ -175,7 +184,7 @@ class Bench:
             if code not in (0, SKIPPED):
                 raise Problem(f"without a mutant the test {test.name!r} fails:\n{output[-3000:]}")
             test.seconds = time.monotonic() - began
-            test.is_catch2 = "All tests passed (" in output
+            test.is_catch2 = PASSED_CATCH2.search(output) is not None
 
     def first_failure(self, tests):
         """(test, what it found), or None."""

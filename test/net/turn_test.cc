@@ -429,6 +429,15 @@ TEST_CASE("Stop before Run makes Run return", "[net][stop]") {
   loop.Run();
 }
 
+TEST_CASE("what was posted before Stop runs, in a loop that has nothing to drain", "[net][stop]") {
+  EventLoop loop;
+  bool ran = false;
+  loop.Post([&] { ran = true; });
+  loop.Stop();
+  loop.Run();
+  CHECK(ran);
+}
+
 TEST_CASE("a task that posts itself for ever does not keep a stopped loop running", "[net][stop]") {
   EventLoop loop;
   std::function<void()> again = [&] { loop.Post(again); };
