@@ -36,6 +36,9 @@ class Epoll final : public File {
   [[nodiscard]] std::vector<epoll_event> Collect(std::size_t room);
   // A wait would look at something. (It may find that there is nothing to report.)
   [[nodiscard]] bool HasReady() const noexcept { return !ready_.empty(); }
+  [[nodiscard]] const std::vector<std::unique_ptr<Watch>>& watches_here() const noexcept {
+    return watches_;
+  }
   // For a schedule that reports in another order: the first becomes the last.
   void Rotate(std::size_t by);
 

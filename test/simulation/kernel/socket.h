@@ -74,6 +74,14 @@ class Socket : public File {
   // the socket will tell when it does.
   virtual void NoteNoRoom() = 0;
   virtual void TellRoom() = 0;
+  // Somebody between the two ends it: this side with `error`, the other with a reset. (There is
+  // nobody between two on one machine.)
+  virtual void Break(int /*error*/) {}
+  // An error that ends nothing: the next call tells it, once.
+  virtual void OnSoftError(int /*error*/) {}
+  // A receive stops in front of the next message, as it does where the sender's credentials change,
+  // though more is there, and no edge will tell of that. (TCP knows no messages.)
+  virtual void StopAtMessages() {}
 
  protected:
   // True if another client fits.

@@ -1,5 +1,6 @@
 #include "simulation/kernel/tcp_socket.h"
 
+#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -161,6 +162,15 @@ void TcpSocket::SendReset() {
   if (Peer() != nullptr) Peer()->OnReset();
 }
 
+// What passes at once on a network without loss and delay is not told apart.
+int TcpSocket::StateNumber() const noexcept {
+  if (listens_) return TCP_LISTEN;
+  if (state_ != State::kOpen) return TCP_CLOSE;
+  if (fin_received_) return no_more_out_ ? TCP_LAST_ACK : TCP_CLOSE_WAIT;
+  if (fin_sent_) return TCP_FIN_WAIT2;
+  return no_more_out_ ? TCP_FIN_WAIT1 : TCP_ESTABLISHED;
+}
+
 // ---- Connecting
 
 bool TcpSocket::ConnectTo(TcpSocket& listener, TcpSocket& end) {
@@ -257,6 +267,12 @@ void TcpSocket::OnFatal(int error) {
   unsent_.clear();
   Finish();
   Wake(EPOLLERR);
+}
+
+void TcpSocket::Break(int error) {
+  if (state_ != State::kOpen) return;
+  OnFatal(error);
+  Peer()->OnReset();
 }
 
 void TcpSocket::OnSoftError(int error) {

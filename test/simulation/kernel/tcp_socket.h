@@ -31,6 +31,8 @@ class TcpSocket final : public Socket {
   [[nodiscard]] bool HasRoom() const override { return IsWritable(); }
   void NoteNoRoom() override { wants_room_ = true; }
   void TellRoom() override;
+  void Break(int error) override;
+  void OnSoftError(int error) override;
 
   // A handshake that succeeds at once: `end` is the listener's side. False if the listener has no
   // place, or lets nobody in: the SYN was dropped, and the client tries again in a second.
@@ -43,8 +45,9 @@ class TcpSocket final : public Socket {
   // The peer's, or the network's: RST, ICMP and time-outs end it with an error.
   void OnReset();
   void OnFatal(int error);
-  // An error that ends nothing: the next call tells it, once.
-  void OnSoftError(int error);
+
+  // What TCP_INFO calls it: TCP_ESTABLISHED and the like.
+  [[nodiscard]] int StateNumber() const noexcept;
 
   // ---- The network
 

@@ -42,7 +42,7 @@ ssize_t UnixSocket::Receive(char* room, std::size_t size) {
     const std::size_t whole = message.bytes.size();
     arrived_.pop_front();
     Peer()->Uncharge(whole);
-    if (stops_at_message) break;
+    if (stops_at_message_) break;
   }
   if (copied > 0 || size == 0) return static_cast<ssize_t>(copied);
   if (error_ != 0) return -std::exchange(error_, 0);

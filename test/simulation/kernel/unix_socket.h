@@ -30,13 +30,10 @@ class UnixSocket final : public Socket {
   [[nodiscard]] bool HasRoom() const override;
   void NoteNoRoom() override {}
   void TellRoom() override;
+  void StopAtMessages() override { stops_at_message_ = true; }
 
   // 0, -EAGAIN when the queue is full, -ECONNREFUSED when the listener is shut.
   int ConnectTo(UnixSocket& listener, UnixSocket& end);
-
-  // A receive stops in front of the next message, as it does where the sender's credentials
-  // change, though more is there, and no edge will tell of that.
-  bool stops_at_message = false;
 
  private:
   [[nodiscard]] UnixSocket* Peer() const noexcept { return static_cast<UnixSocket*>(peer_); }
@@ -53,6 +50,7 @@ class UnixSocket final : public Socket {
   int error_ = 0;
   bool no_more_in_ = false;
   bool no_more_out_ = false;
+  bool stops_at_message_ = false;
 };
 
 }  // namespace weir::sim
