@@ -15,6 +15,17 @@ void File::Wake(std::uint32_t key) {
   }
 }
 
+// __ep_eventpoll_poll().
+std::uint32_t Epoll::Poll() {
+  while (!ready_.empty()) {
+    Watch& watch = *ready_.front();
+    if ((watch.file->Poll() & watch.events) != 0) return EPOLLIN | EPOLLRDNORM;
+    watch.is_ready = false;
+    ready_.pop_front();
+  }
+  return 0;
+}
+
 void Epoll::OnReleased() {
   while (!watches_.empty()) Drop(*watches_.back());
 }
@@ -28,10 +39,12 @@ Watch* Epoll::Find(int fd, const File& file) noexcept {
 
 int Epoll::Add(int fd, File& file, std::uint32_t events, std::uint64_t data) {
   if (&file == this) return -EINVAL;
-  if (Find(fd, file) != nullptr) return -EEXIST;
   constexpr std::uint32_t kExclusiveMay =
       EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE;
-  if ((events & EPOLLEXCLUSIVE) != 0 && (events & ~kExclusiveMay) != 0) return -EINVAL;
+  const bool may_be_exclusive =
+      (events & ~kExclusiveMay) == 0 && dynamic_cast<Epoll*>(&file) == nullptr;
+  if ((events & EPOLLEXCLUSIVE) != 0 && !may_be_exclusive) return -EINVAL;
+  if (Find(fd, file) != nullptr) return -EEXIST;
   watches_.push_back(std::make_unique<Watch>(Watch{.epoll = this,
                                                    .file = &file,
                                                    .fd = fd,
@@ -44,9 +57,10 @@ int Epoll::Add(int fd, File& file, std::uint32_t events, std::uint64_t data) {
 }
 
 int Epoll::Modify(int fd, File& file, std::uint32_t events, std::uint64_t data) {
+  if ((events & EPOLLEXCLUSIVE) != 0) return -EINVAL;
   Watch* const watch = Find(fd, file);
   if (watch == nullptr) return -ENOENT;
-  if (((watch->events | events) & EPOLLEXCLUSIVE) != 0) return -EINVAL;
+  if ((watch->events & EPOLLEXCLUSIVE) != 0) return -EINVAL;
   watch->events = events | EPOLLERR | EPOLLHUP;
   watch->data = data;
   PushIfReady(*watch);
@@ -99,18 +113,19 @@ void Epoll::Rotate(std::size_t by) {
 bool Epoll::OnWake(Watch& watch, std::uint32_t key) {
   if (key != 0 && (key & watch.events) == 0) return false;
   Push(watch);
+  Wake(EPOLLIN);  // an epoll may stand in another one
   return is_waited_on;
 }
 
-void Epoll::Push(Watch& watch) {
-  if (watch.is_ready) return;
+bool Epoll::Push(Watch& watch) {
+  if (watch.is_ready) return false;
   watch.is_ready = true;
   ready_.push_back(&watch);
-  Wake(EPOLLIN);  // an epoll may stand in another one
+  return true;
 }
 
 void Epoll::PushIfReady(Watch& watch) {
-  if ((watch.file->Poll() & watch.events) != 0) Push(watch);
+  if ((watch.file->Poll() & watch.events) != 0 && Push(watch)) Wake(EPOLLIN);
 }
 
 }  // namespace weir::sim

@@ -23,7 +23,8 @@ namespace weir::sim {
 
 class Epoll final : public File {
  public:
-  [[nodiscard]] std::uint32_t Poll() override { return ready_.empty() ? 0U : EPOLLIN; }
+  // Looks at those on its list until one has something to say, and drops the others.
+  [[nodiscard]] std::uint32_t Poll() override;
   void OnReleased() override;
 
   int Add(int fd, File& file, std::uint32_t events, std::uint64_t data);
@@ -49,7 +50,8 @@ class Epoll final : public File {
 
  private:
   [[nodiscard]] Watch* Find(int fd, const File& file) noexcept;
-  void Push(Watch& watch);
+  // False if it stood there already.
+  bool Push(Watch& watch);
   void PushIfReady(Watch& watch);
   void Drop(Watch& watch);
 

@@ -2,6 +2,8 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/un.h>
 
 #include <algorithm>
@@ -90,6 +92,13 @@ sim::Socket* Process::FindSocket(int fd) const noexcept {
 
 Epoll* Process::FindEpoll(int fd) const noexcept { return dynamic_cast<Epoll*>(Find(fd)); }
 
+int Process::NoSocket(int fd) const noexcept { return Find(fd) == nullptr ? -EBADF : -ENOTSOCK; }
+
+bool Process::HasFreeDescriptor() const noexcept {
+  const auto lowest = std::find(table_.begin(), table_.end(), nullptr);
+  return static_cast<std::size_t>(lowest - table_.begin()) < limit_;
+}
+
 // The lowest that is free.
 int Process::Install(File& file) {
   auto place = std::find(table_.begin(), table_.end(), nullptr);
@@ -137,21 +146,25 @@ int Process::Socket(int domain, int type, int protocol) {
 
 int Process::Bind(int fd, const void* address, socklen_t size) {
   sim::Socket* const socket = FindSocket(fd);
-  if (socket == nullptr) return -ENOTSOCK;
+  if (socket == nullptr) return NoSocket(fd);
   if (socket->family() == AF_UNIX) return network_.BindPath(*socket, PathOf(address, size));
   return network_.BindPort(*socket, PortOf(address));
 }
 
 int Process::Listen(int fd, int backlog) {
   sim::Socket* const socket = FindSocket(fd);
-  return socket == nullptr ? -ENOTSOCK : socket->Listen(backlog);
+  if (socket == nullptr) return NoSocket(fd);
+  if (socket->family() == AF_UNIX && socket->path.empty()) return -EINVAL;
+  if (socket->family() != AF_UNIX && socket->port == 0) network_.BindPort(*socket, 0);
+  return socket->Listen(backlog);
 }
 
 int Process::Accept(int fd, void* address, socklen_t* size) {
   sim::Socket* const listener = FindSocket(fd);
+  if (Find(fd) == nullptr) return -EBADF;
+  if (!HasFreeDescriptor()) return -EMFILE;  // before it looks at anything
   if (listener == nullptr) return -ENOTSOCK;
   if (!listener->IsListening()) return -EINVAL;
-  if (!HasFreeDescriptor()) return -EMFILE;  // before it looks whether anybody waits
   sim::Socket* const client = listener->TakeClient();
   if (client == nullptr) return -EAGAIN;
   const sim::Socket& peer = *client->peer();
@@ -161,16 +174,17 @@ int Process::Accept(int fd, void* address, socklen_t* size) {
 
 int Process::Connect(int fd, const void* address, socklen_t size) {
   sim::Socket* const socket = FindSocket(fd);
-  if (socket == nullptr) return -ENOTSOCK;
-  if (socket->IsConnected()) return -EISCONN;
+  if (socket == nullptr) return NoSocket(fd);
   if (socket->family() == AF_UNIX) {
-    UnixSocket* const listener = network_.FindListener(PathOf(address, size));
+    const std::string path = PathOf(address, size);
+    UnixSocket* const listener = network_.FindListener(path);
     if (listener == nullptr) {
-      return network_.HasPath(PathOf(address, size)) ? -ECONNREFUSED : -ENOENT;
+      return path.starts_with('/') && !network_.HasPath(path) ? -ENOENT : -ECONNREFUSED;
     }
     UnixSocket& end = network_.Make<UnixSocket>(AF_UNIX, listener->sizes());
     return static_cast<UnixSocket*>(socket)->ConnectTo(*listener, end);
   }
+  if (socket->IsConnected() || socket->IsListening()) return -EISCONN;
   auto& client = static_cast<TcpSocket&>(*socket);
   if (client.port == 0) client.port = network_.FreePort();
   TcpSocket* const listener = network_.FindListener(PortOf(address));
@@ -184,18 +198,18 @@ int Process::Connect(int fd, const void* address, socklen_t size) {
 
 ssize_t Process::Recv(int fd, void* room, std::size_t size) {
   sim::Socket* const socket = FindSocket(fd);
-  return socket == nullptr ? -EBADF : socket->Receive(static_cast<char*>(room), size);
+  return socket == nullptr ? NoSocket(fd) : socket->Receive(static_cast<char*>(room), size);
 }
 
 ssize_t Process::Send(int fd, const void* bytes, std::size_t size) {
   sim::Socket* const socket = FindSocket(fd);
-  if (socket == nullptr) return -EBADF;
+  if (socket == nullptr) return NoSocket(fd);
   return socket->Send({static_cast<const char*>(bytes), size});
 }
 
 ssize_t Process::SendMessage(int fd, const iovec* pieces, std::size_t count) {
   sim::Socket* const socket = FindSocket(fd);
-  if (socket == nullptr) return -EBADF;
+  if (socket == nullptr) return NoSocket(fd);
   std::string all;
   for (std::size_t i = 0; i < count; ++i) {
     all.append(static_cast<const char*>(pieces[i].iov_base), pieces[i].iov_len);
@@ -205,19 +219,19 @@ ssize_t Process::SendMessage(int fd, const iovec* pieces, std::size_t count) {
 
 ssize_t Process::SendUrgent(int fd, const void* bytes, std::size_t size) {
   sim::Socket* const socket = FindSocket(fd);
-  if (socket == nullptr) return -EBADF;
+  if (socket == nullptr) return NoSocket(fd);
   return socket->SendUrgent({static_cast<const char*>(bytes), size});
 }
 
 int Process::Shutdown(int fd, int how) {
   sim::Socket* const socket = FindSocket(fd);
-  return socket == nullptr ? -ENOTSOCK : socket->Shutdown(how);
+  return socket == nullptr ? NoSocket(fd) : socket->Shutdown(how);
 }
 
 // What changes nothing here is accepted.
 int Process::SetOption(int fd, int level, int name, const void* value, socklen_t size) {
   sim::Socket* const socket = FindSocket(fd);
-  if (socket == nullptr) return -ENOTSOCK;
+  if (socket == nullptr) return NoSocket(fd);
   if (level != SOL_SOCKET) return 0;
   int number = 0;
   std::memcpy(&number, value, std::min<std::size_t>(size, sizeof number));
@@ -236,7 +250,14 @@ int Process::SetOption(int fd, int level, int name, const void* value, socklen_t
 
 int Process::GetOption(int fd, int level, int name, void* value, socklen_t* size) {
   sim::Socket* const socket = FindSocket(fd);
-  if (socket == nullptr) return -ENOTSOCK;
+  if (socket == nullptr) return NoSocket(fd);
+  if (const auto* const tcp = dynamic_cast<const TcpSocket*>(socket);
+      tcp != nullptr && level == IPPROTO_TCP && name == TCP_INFO) {
+    tcp_info info{};
+    info.tcpi_state = static_cast<std::uint8_t>(tcp->StateNumber());
+    info.tcpi_unacked = static_cast<std::uint32_t>(tcp->Queued());  // of a listener it is that
+    return GiveValue(info, value, size);
+  }
   if (level != SOL_SOCKET) return -ENOPROTOOPT;
   switch (name) {
     case SO_ERROR:
@@ -252,20 +273,20 @@ int Process::GetOption(int fd, int level, int name, void* value, socklen_t* size
 
 int Process::GetSocketName(int fd, void* address, socklen_t* size) {
   const sim::Socket* const socket = FindSocket(fd);
-  if (socket == nullptr) return -ENOTSOCK;
+  if (socket == nullptr) return NoSocket(fd);
   return GiveAddress(socket->family(), socket->port, socket->path, address, size);
 }
 
 int Process::GetPeerName(int fd, void* address, socklen_t* size) {
   const sim::Socket* const socket = FindSocket(fd);
-  if (socket == nullptr) return -ENOTSOCK;
+  if (socket == nullptr) return NoSocket(fd);
   if (socket->peer() == nullptr) return -ENOTCONN;
   return GiveAddress(socket->family(), socket->peer()->port, socket->peer()->path, address, size);
 }
 
 int Process::UnreadBytes(int fd, int* count) {
   const sim::Socket* const socket = FindSocket(fd);
-  if (socket == nullptr) return -ENOTTY;
+  if (socket == nullptr) return Find(fd) == nullptr ? -EBADF : -ENOTTY;
   if (socket->IsListening()) return -EINVAL;
   *count = socket->Unread();
   return 0;
@@ -283,7 +304,7 @@ ssize_t Process::Read(int fd, void* room, std::size_t size) {
     std::memcpy(room, &count, sizeof count);
     return sizeof count;
   }
-  return Recv(fd, room, size);
+  return dynamic_cast<Epoll*>(file) != nullptr ? -EINVAL : Recv(fd, room, size);
 }
 
 // ---- Waiting and waking
@@ -327,12 +348,13 @@ int Process::EventFd() {
 
 int Process::WriteEventFd(int fd) {
   auto* const event = dynamic_cast<sim::EventFd*>(Find(fd));
-  return event == nullptr ? -EBADF : event->Add(1);
+  if (event == nullptr) return Find(fd) == nullptr ? -EBADF : -EINVAL;
+  return event->Add(1);
 }
 
 std::uint32_t Process::Poll(int fd) {
   File* const file = Find(fd);
-  return file == nullptr ? std::uint32_t{EPOLLHUP} : file->Poll();
+  return file == nullptr ? std::uint32_t{POLLNVAL} : file->Poll();
 }
 
 // ---- Files

@@ -78,11 +78,13 @@ class Process {
   [[nodiscard]] File* Find(int fd) const noexcept;
   [[nodiscard]] sim::Socket* FindSocket(int fd) const noexcept;
   [[nodiscard]] Epoll* FindEpoll(int fd) const noexcept;
-  // How many more descriptors fit.
-  [[nodiscard]] bool HasFreeDescriptor() const noexcept { return OpenDescriptors() < limit_; }
+  // Another descriptor fits.
+  [[nodiscard]] bool HasFreeDescriptor() const noexcept;
 
  private:
   int Install(File& file);
+  // Why it is none: -EBADF or -ENOTSOCK.
+  [[nodiscard]] int NoSocket(int fd) const noexcept;
   void Release(File& file);
 
   Network& network_;

@@ -12,7 +12,7 @@ namespace weir::sim {
 namespace {
 
 constexpr std::uint32_t kAll = 0;
-constexpr std::uint32_t kReadable = EPOLLIN | EPOLLRDNORM | EPOLLRDBAND;
+constexpr std::uint32_t kReadable = EPOLLIN | EPOLLPRI | EPOLLRDNORM | EPOLLRDBAND;
 constexpr std::uint32_t kWritable = EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND;
 
 }  // namespace
@@ -21,20 +21,25 @@ constexpr std::uint32_t kWritable = EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND;
 std::uint32_t TcpSocket::Poll() {
   if (listens_) return queue_.empty() ? 0U : EPOLLIN | EPOLLRDNORM;
   std::uint32_t bits = 0;
-  if ((no_more_in_ && no_more_out_) || state_ != State::kOpen) bits |= EPOLLHUP;
+  const bool is_closed = state_ == State::kFresh || state_ == State::kDone;
+  if ((no_more_in_ && no_more_out_) || is_closed) bits |= EPOLLHUP;
   if (no_more_in_) bits |= EPOLLIN | EPOLLRDNORM | EPOLLRDHUP;
-  if (state_ != State::kFresh) {
-    // An urgent byte alone is nothing to read.
-    const std::size_t least = mark_ == read_ ? 2 : 1;
-    if (Available() >= least) bits |= EPOLLIN | EPOLLRDNORM;
-    if (mark_.has_value() && *mark_ < read_ + Available()) bits |= EPOLLPRI;
-  }
+  if (state_ != State::kConnecting) bits |= PollData();
+  if (error_ != 0) bits |= EPOLLERR;
+  return bits;
+}
+
+std::uint32_t TcpSocket::PollData() {
+  std::uint32_t bits = 0;
+  // An urgent byte alone is nothing to read.
+  const std::size_t least = mark_ == read_ ? 2 : 1;
+  if (Available() >= least) bits |= EPOLLIN | EPOLLRDNORM;
+  if (mark_.has_value() && *mark_ < read_ + Available()) bits |= EPOLLPRI;
   if (no_more_out_ || IsWritable()) {
     bits |= EPOLLOUT | EPOLLWRNORM;
   } else {
     wants_room_ = true;
   }
-  if (error_ != 0) bits |= EPOLLERR;
   return bits;
 }
 
@@ -54,6 +59,7 @@ std::size_t TcpSocket::Window() const noexcept {
 ssize_t TcpSocket::Receive(char* room, std::size_t size) {
   if (listens_ || state_ == State::kFresh)
     return error_ != 0 ? -std::exchange(error_, 0) : -ENOTCONN;
+  if (size == 0 && !arrived_.empty()) return 0;
   std::size_t copied = 0;
   while (copied < size && !arrived_.empty()) {
     std::size_t count = std::min(size - copied, arrived_.size());
@@ -82,8 +88,8 @@ ssize_t TcpSocket::Receive(char* room, std::size_t size) {
 // tcp_sendmsg_locked().
 ssize_t TcpSocket::Queue(std::string_view bytes) {
   if (error_ != 0) return -std::exchange(error_, 0);
-  if (no_more_out_) return -EPIPE;
-  if (state_ == State::kFresh) return -EPIPE;
+  if (no_more_out_ || state_ == State::kFresh) return -EPIPE;
+  if (state_ == State::kConnecting) return -EAGAIN;
   const std::size_t count =
       std::min(bytes.size(), sizes_.send - std::min(sizes_.send, unsent_.size()));
   unsent_ += bytes.substr(0, count);
@@ -112,6 +118,12 @@ int TcpSocket::Shutdown(int how) {
     if (how == SHUT_WR) return 0;
     listens_ = false;
     while (Socket* const client = TakeClient()) static_cast<TcpSocket*>(client)->SendReset();
+    Wake(kAll);
+    return 0;
+  }
+  if (state_ == State::kConnecting) {  // it gives up
+    state_ = State::kFresh;
+    error_ = ECONNRESET;
     Wake(kAll);
     return 0;
   }
@@ -165,6 +177,7 @@ void TcpSocket::SendReset() {
 // What passes at once on a network without loss and delay is not told apart.
 int TcpSocket::StateNumber() const noexcept {
   if (listens_) return TCP_LISTEN;
+  if (state_ == State::kConnecting) return TCP_SYN_SENT;
   if (state_ != State::kOpen) return TCP_CLOSE;
   if (fin_received_) return no_more_out_ ? TCP_LAST_ACK : TCP_CLOSE_WAIT;
   if (fin_sent_) return TCP_FIN_WAIT2;
@@ -174,13 +187,14 @@ int TcpSocket::StateNumber() const noexcept {
 // ---- Connecting
 
 bool TcpSocket::ConnectTo(TcpSocket& listener, TcpSocket& end) {
+  state_ = State::kConnecting;
   if (listener.drops_syns_ || !listener.HasPlace()) return false;
   peer_ = &end;
   end.peer_ = this;
   state_ = end.state_ = State::kOpen;
   end.port = listener.port;
   listener.Enqueue(end);
-  Wake(kWritable);
+  Wake(kAll);
   return true;
 }
 
@@ -202,7 +216,10 @@ void TcpSocket::Arrive(std::size_t most) {
   if (state_ != State::kOpen || Peer() == nullptr) return;
   TcpSocket& peer = *Peer();
   if (!unsent_.empty()) {
-    if (peer.orphan_) return OnReset();  // nobody will read it
+    if (peer.orphan_ || (peer.no_more_out_ && peer.no_more_in_)) {  // nobody will read it
+      peer.OnReset();
+      return OnReset();
+    }
     const std::size_t count = std::min({most, unsent_.size(), peer.Window()});
     if (count == 0) return;
     const std::string segment = unsent_.substr(0, count);
@@ -222,7 +239,6 @@ void TcpSocket::Arrive(std::size_t most) {
 void TcpSocket::OnSegment(std::string_view bytes) {
   arrived_ += bytes;
   Wake(kReadable);
-  if (mark_.has_value()) Wake(EPOLLPRI);
 }
 
 void TcpSocket::OnAcknowledged() {

@@ -54,13 +54,18 @@ class TcpSocket final : public Socket {
   // While it is true, what is sent to the peer is on its way; Arrive() lets some of it in.
   bool holds_back = false;
   [[nodiscard]] bool HasInFlight() const noexcept;
+  // An urgent byte that was sent from here has not been read past.
+  [[nodiscard]] bool HasUrgentOnTheWay() const noexcept {
+    return mark_sent_.has_value() || (Peer() != nullptr && Peer()->mark_.has_value());
+  }
   // At most `most` bytes, and the FIN once all have arrived.
   void Arrive(std::size_t most);
 
  private:
-  enum class State : std::uint8_t { kFresh, kOpen, kDone };
+  enum class State : std::uint8_t { kFresh, kConnecting, kOpen, kDone };
 
   [[nodiscard]] TcpSocket* Peer() const noexcept { return static_cast<TcpSocket*>(peer_); }
+  [[nodiscard]] std::uint32_t PollData();
   [[nodiscard]] bool IsWritable() const noexcept;
   [[nodiscard]] std::size_t Window() const noexcept;
   [[nodiscard]] std::size_t Available() const noexcept { return arrived_.size(); }

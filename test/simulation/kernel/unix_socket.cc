@@ -11,7 +11,7 @@ namespace weir::sim {
 namespace {
 
 constexpr std::uint32_t kAll = 0;
-constexpr std::uint32_t kReadable = EPOLLIN | EPOLLRDNORM | EPOLLRDBAND;
+constexpr std::uint32_t kReadable = EPOLLIN | EPOLLPRI | EPOLLRDNORM | EPOLLRDBAND;
 constexpr std::uint32_t kWritable = EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND;
 
 }  // namespace
@@ -31,6 +31,7 @@ std::uint32_t UnixSocket::Poll() {
 // unix_stream_read_generic().
 ssize_t UnixSocket::Receive(char* room, std::size_t size) {
   if (peer_ == nullptr) return -EINVAL;
+  if (size == 0 && !arrived_.empty()) return 0;
   std::size_t copied = 0;
   while (copied < size && !arrived_.empty()) {
     Message& message = arrived_.front();
@@ -44,7 +45,7 @@ ssize_t UnixSocket::Receive(char* room, std::size_t size) {
     Peer()->Uncharge(whole);
     if (stops_at_message_) break;
   }
-  if (copied > 0 || size == 0) return static_cast<ssize_t>(copied);
+  if (copied > 0) return static_cast<ssize_t>(copied);
   if (error_ != 0) return -std::exchange(error_, 0);
   return no_more_in_ ? 0 : -EAGAIN;
 }
@@ -61,13 +62,13 @@ void UnixSocket::TellRoom() {
 
 // unix_stream_sendmsg().
 ssize_t UnixSocket::Send(std::string_view bytes) {
-  if (no_more_out_) return -EPIPE;
   if (peer_ == nullptr) return -ENOTCONN;
+  if (no_more_out_) return -EPIPE;
+  if (bytes.empty()) return 0;
   UnixSocket& peer = *Peer();
   if (account_ >= sizes_.send) return -EAGAIN;
   if (peer.orphan_ || peer.no_more_in_) return -EPIPE;
   const std::size_t count = std::min(bytes.size(), sizes_.send - account_);
-  if (count == 0) return 0;
   account_ += count;
   peer.arrived_.push_back({.bytes = std::string(bytes.substr(0, count))});
   peer.Wake(kReadable);
@@ -129,8 +130,11 @@ void UnixSocket::OnReleased() {
 int UnixSocket::ConnectTo(UnixSocket& listener, UnixSocket& end) {
   if (!listener.listens_ || listener.no_more_in_) return -ECONNREFUSED;
   if (!listener.HasPlace()) return -EAGAIN;
+  if (listens_) return -EINVAL;
+  if (peer_ != nullptr) return -EISCONN;
   peer_ = &end;
   end.peer_ = this;
+  end.path = listener.path;
   listener.Enqueue(end);
   return 0;
 }
