@@ -24,7 +24,8 @@ std::string_view LastLine(std::string_view text) {
   const std::size_t end = text.find_last_not_of(" \n");
   if (end == std::string_view::npos) return {};
   text = text.substr(0, end + 1);
-  return text.substr(text.rfind('\n') + 1);  // npos + 1 is 0
+  text.remove_prefix(text.rfind('\n') + 1);  // npos + 1 is 0
+  return text.substr(text.find_first_not_of(' '));
 }
 
 }  // namespace

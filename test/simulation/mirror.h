@@ -24,11 +24,7 @@ class Mirror final {
     ++part.size;
   }
 
-  // False if there were more than there is room for.
-  [[nodiscard]] bool IsWhole() const noexcept {
-    return std::ranges::all_of(parts_, [](const Part& part) { return part.size <= kRoom; });
-  }
-
+  // Without what there was no room for.
   [[nodiscard]] Schedule ToSchedule() const {
     Schedule schedule;
     for (std::size_t stream = 0; stream < kStreams; ++stream) {

@@ -33,12 +33,15 @@
 namespace weir::sim {
 namespace {
 
+using std::chrono::ceil;
+using std::chrono::milliseconds;
 using std::chrono::seconds;
+using std::chrono::steady_clock;
 
 constexpr seconds kDefaultTime{10};
 constexpr std::size_t kMostFindings = 20;
-constexpr seconds kPatience{20};    // with a life, of which there are hundreds a second
-constexpr seconds kTryPatience{2};  // the same, where many lives that hang may be tried
+constexpr seconds kPatience{20};  // with a life, of which there are hundreds a second
+constexpr milliseconds kMostTryPatience{1000};  // when many are tried
 constexpr Effort kShrinkEffort{.time = seconds(30)};
 
 [[noreturn]] void ThrowErrno(const std::string& what) {
@@ -95,10 +98,18 @@ std::ptrdiff_t CountLoud(const Schedule& schedule) {
   return count;
 }
 
+// Many schedules on the way may have no end: none is to take much more than the first did.
+milliseconds TryPatience(const Verdict& failing, steady_clock::duration time) {
+  if (failing.end == End::kTooLong) return kMostTryPatience;
+  return std::min(kMostTryPatience, milliseconds(100) + 10 * ceil<milliseconds>(time));
+}
+
 void ShrinkFinding(const Life& life, std::uint64_t seed) {
+  const steady_clock::time_point begin = steady_clock::now();
   const Verdict failing = TryInChild(life, seed, kPatience);
-  const auto try_schedule = [&life](const Schedule& schedule) {
-    return TryInChild(life, schedule, kTryPatience);
+  const milliseconds patience = TryPatience(failing, steady_clock::now() - begin);
+  const auto try_schedule = [&life, patience](const Schedule& schedule) {
+    return TryInChild(life, schedule, patience);
   };
   if (!SameFailure(try_schedule(failing.taken), failing)) {
     fmt::print("not shrunk: it {} when it is played again\n",
