@@ -40,7 +40,7 @@ using std::chrono::steady_clock;
 
 constexpr seconds kDefaultTime{10};
 constexpr std::size_t kMostFindings = 20;
-constexpr seconds kPatience{20};  // with a life, of which there are hundreds a second
+constexpr seconds kPatience{20};                // with a life, of which there are hundreds a second
 constexpr milliseconds kMostTryPatience{1000};  // when many are tried
 constexpr Effort kShrinkEffort{.time = seconds(30)};
 
