@@ -39,11 +39,11 @@ class OwnSignals final {
   OwnSignals() noexcept {
     ::sigemptyset(&set_);
     for (const int signal : {SIGCHLD, SIGINT, SIGTERM}) ::sigaddset(&set_, signal);
-    ::sigprocmask(SIG_BLOCK, &set_, &before_);
+    ::pthread_sigmask(SIG_BLOCK, &set_, &before_);
   }
   OwnSignals(const OwnSignals&) = delete;
   OwnSignals& operator=(const OwnSignals&) = delete;
-  ~OwnSignals() { ::sigprocmask(SIG_SETMASK, &before_, nullptr); }
+  ~OwnSignals() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
 
   // Which one came, or -1.
   [[nodiscard]] int WaitUntil(Clock::time_point time) const noexcept {
@@ -218,7 +218,7 @@ void Campaign::TellProgress() {
              in_place_ ? "\r" : "", seconds, result_.seeds,
              static_cast<double>(result_.seeds) / seconds, result_.tally.calls,
              result_.tally.faults, result_.findings.size(), in_place_ ? "\x1b[K" : "\n");
-  std::fflush(options_.progress);
+  static_cast<void>(std::fflush(options_.progress));
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ void LeaveSignalsToParent(pid_t parent) noexcept {
   for (const int signal : {SIGINT, SIGTERM}) static_cast<void>(std::signal(signal, SIG_IGN));
   sigset_t none;
   ::sigemptyset(&none);
-  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  ::pthread_sigmask(SIG_SETMASK, &none, nullptr);
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) ::_exit(1);  // it died before it was said
 }
@@ -68,7 +68,7 @@ Tally Slot::Sum() const noexcept {
 pid_t StartWorker(const WorkerTask& task) {
   task.slot.finding.fill('\0');
   task.words.Forget();
-  std::fflush(nullptr);  // or the worker's copy is flushed, too
+  static_cast<void>(std::fflush(nullptr));  // or the worker's copy is flushed, too
   const pid_t parent = ::getpid();
   const pid_t worker = ::fork();
   if (worker < 0) throw std::system_error(errno, std::system_category(), "fork");

@@ -53,7 +53,7 @@ std::string ReadFile(const std::string& path) {
                                                              &std::fclose);
   if (file == nullptr) ThrowErrno(path);
   std::string text;
-  std::array<char, 65536> part;
+  std::array<char, 65536> part{};
   while (const std::size_t size = std::fread(part.data(), 1, part.size(), file.get())) {
     text.append(part.data(), size);
   }

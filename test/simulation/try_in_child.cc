@@ -40,7 +40,7 @@ void SendSelfAfter(__itimer_which timer, milliseconds time) noexcept {
 void LimitTime(milliseconds limit) noexcept {
   sigset_t none;
   ::sigemptyset(&none);
-  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  ::pthread_sigmask(SIG_SETMASK, &none, nullptr);
   for (const int signal : {SIGPROF, SIGALRM}) static_cast<void>(std::signal(signal, SIG_DFL));
   SendSelfAfter(ITIMER_PROF, limit);
   SendSelfAfter(ITIMER_REAL, 10 * limit);
@@ -72,7 +72,7 @@ int WaitFor(pid_t child) {
 Verdict TryInChild(const Life& life, Choices choices, milliseconds limit) {
   const SharedMemory<Report> report;
   const LastWords words;
-  std::fflush(nullptr);  // or the child's copy is flushed, too
+  static_cast<void>(std::fflush(nullptr));  // or the child's copy is flushed, too
   const pid_t parent = ::getpid();
   const pid_t child = ::fork();
   if (child < 0) throw std::system_error(errno, std::system_category(), "fork");
