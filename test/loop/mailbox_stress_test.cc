@@ -1,17 +1,22 @@
-// Posts by the million, and posts that race with the end of their loop.
+// Posts by the million, and posts that race with the sleep and with the end of their loop.
 
 #include <algorithm>
+#include <array>
 #include <atomic>
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "loop/mailbox.h"
 #include "support/catch.h"
 #include "weir/event_loop.h"
 
 using weir::Duration;
 using weir::EventLoop;
+using weir::Mailbox;
 using weir::Work;
 
 namespace {
@@ -151,4 +156,77 @@ TEST_CASE("a post that races with the end runs or is destroyed at home, or is re
   CHECK(ran + destroyed + refused == kRounds * 2 * static_cast<int>(kPosts));
   CHECK(ran > 0);
   CHECK(refused > 0);
+}
+
+namespace {
+
+// What comes after `before`. It spins: whom the kernel wakes comes too late. (A processor that is
+// shared is given away now and then.)
+int Next(const std::atomic<int>& value, int before) {
+  for (int spins = 1;; ++spins) {
+    const int now = value.load(std::memory_order_acquire);
+    if (now != before) return now;
+    if (spins % 100'000 == 0) std::this_thread::yield();
+  }
+}
+
+void Linger(int steps) {
+  volatile int left = steps;
+  while (left > 0) left = left - 1;
+}
+
+// Both threads write these lines in turn. So each has to get them back, and what it stores next
+// stays in its own store buffer meanwhile: that is where a store is late.
+class ContendedLines {
+ public:
+  void Write(int value) {
+    for (Line& line : lines_) line.value.store(value, std::memory_order_relaxed);
+  }
+
+ private:
+  struct alignas(64) Line {
+    std::atomic<int> value{0};
+  };
+  std::array<Line, 32> lines_;
+};
+
+}  // namespace
+
+// Both sides of the sleep protocol at one moment, as two processors see them. (mailbox_test.cc
+// tries its steps in all orders, but each of them whole: no store is late there.)
+TEST_CASE("who posts while the loop goes to sleep is seen, or wakes it", "[loop][mailbox]") {
+  using Clock = std::chrono::steady_clock;
+  constexpr int kRounds = 1'000'000 / kFewer;
+  constexpr int kEnd = -1;
+  Mailbox mailbox(16);
+  alignas(64) std::atomic<int> round{0};
+  alignas(64) std::atomic<int> posted{0};
+  ContendedLines lines;
+  std::thread poster([&] {
+    for (int now = 0; (now = Next(round, now)) != kEnd;) {
+      Linger(now % 8);
+      mailbox.Post([] {});
+      lines.Write(now);
+      posted.store(now, std::memory_order_release);
+    }
+  });
+  int lost = 0;
+  int linger = 0;  // found out: so that either comes first as often as the other
+  const auto give_up_at = Clock::now() + std::chrono::seconds(10);  // on a busy machine
+  for (int i = 1; i <= kRounds && lost == 0; ++i) {
+    if (i % 64 == 0 && Clock::now() >= give_up_at) break;
+    const std::size_t woken = mailbox.wakeups();
+    round.store(i, std::memory_order_release);
+    Linger(linger);
+    lines.Write(i);
+    const bool sleeps = mailbox.BeginSleep();
+    static_cast<void>(Next(posted, i - 1));
+    if (sleeps && mailbox.wakeups() == woken) ++lost;
+    linger = sleeps ? (linger + 1) % 1000 : std::max(linger - 1, 0);
+    mailbox.EndSleep();
+    mailbox.Take();
+  }
+  round.store(kEnd, std::memory_order_release);
+  poster.join();
+  CHECK(lost == 0);
 }
