@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <new>
 #include <utility>
 
@@ -114,6 +115,10 @@ void ConnectionImpl::Settle() {
 }
 
 void ConnectionImpl::Fail(int error) {
+  // Unless the kernel has ended it already, or all is said: close() would send a FIN, and a stream
+  // that was cut would look whole.
+  const bool is_over = error == ECONNRESET || error == EPIPE || Has(kFinSent);
+  if (!is_over) Set(kReset);
   Die(state_ == State::kOpen ? CloseReason::kError : reason_, error);
 }
 

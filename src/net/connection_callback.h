@@ -69,8 +69,9 @@ inline std::size_t ConnectionImpl::CallOnData(std::string_view in) noexcept {
 
 // What cannot wait for an edge: the loop comes back after the others had their turn.
 inline void ConnectionImpl::Owe() {
-  if (loop_->visiting == this) return Owe(loop_->visit_spent);
-  Owe(IsInCallback() ? loop_->delivered.size() : 0);  // on the straight path
+  const bool is_straight = IsInCallback() && !loop_->delivered.empty();
+  if (loop_->visiting == this || is_straight) return Set(kOwesLater);
+  Owe(0);
 }
 
 inline void ConnectionImpl::Owe(std::size_t spent) {

@@ -73,8 +73,9 @@ class alignas(64) ConnectionImpl final : public Connection {
 
   // ---- Reading (connection_read.cc)
 
-  void OnEdge(Edge edge);   // connection_straight.h
-  std::size_t ServeOwed();  // returns the bytes received, or delivered again
+  void OnEdge(Edge edge);  // connection_straight.h
+  // `spent`: bytes that it has had in this turn. Returns how many more.
+  std::size_t ServeOwed(std::size_t spent);
   [[nodiscard]] std::string_view Input() const noexcept;
   [[nodiscard]] std::size_t Scanned() const noexcept;
   void Consume(std::size_t count);
@@ -160,10 +161,12 @@ class alignas(64) ConnectionImpl final : public Connection {
     kNotOpen = 1 << 24,     // state_ is another than kOpen
     kNeeds = 1 << 25,       // need_ is not 0
     kNewHandler = 1 << 26,  // set by the OnData that runs: it has seen nothing yet
+    kIdleTold = 1 << 27,    // OnTimeout has told that nothing moves: no timer for that runs
+    kOwesLater = 1 << 28,   // enters the owed list when this visit is over, with all it has spent
 
     // What takes an edge, the output of a callback, or a write off the straight path.
     kOffStraightRead = kPaused | kAutoPaused | kReadable | kVoidProof | kErrorEdge | kEnded |
-                       kRedeliver | kDraining | kSendFailed | kOwed | kNotOpen | kNeeds,
+                       kRedeliver | kDraining | kSendFailed | kOwed | kNotOpen | kNeeds | kIdleTold,
     kOffStraightSend =
         kBlocked | kFinWanted | kSendFailed | kDirty | kCongested | kNotOpen | kNewHandler,
     kOffStraightWrite = kFinWanted | kSendFailed | kBatch | kExtended | kNotOpen,
@@ -191,6 +194,8 @@ class alignas(64) ConnectionImpl final : public Connection {
   void Owe(std::size_t spent);  // bytes that it has had in this turn
   void EnterRetire();
 
+  void BeginVisit(std::size_t spent) noexcept;
+  void EndVisit();
   void OnAnyEdge(Edge edge);
   void ReadStraight();
   void OnNothingStraight(Transfer got);
@@ -201,7 +206,7 @@ class alignas(64) ConnectionImpl final : public Connection {
   void OnPeerEnd();
   void OnReceived(std::string_view bytes, bool in_ring);
   void DeliverRing();
-  void OweIfReadable(std::size_t spent);
+  [[nodiscard]] bool IsHeld() const noexcept;
   void Deliver(std::string_view in, bool in_ring);
   [[nodiscard]] bool SentStraight(LoopCore& loop, ConnectionCold& cold);
   void FinishStraight(std::size_t received);
@@ -298,12 +303,10 @@ struct alignas(64) ConnectionExtension {
   std::size_t low_water = 0;
   std::uint64_t read_deadline = kNever;  // ticks, as all times here
   std::uint64_t write_deadline = kNever;
-  std::uint32_t timer = 0;         // Engine::ArmOwned: no later than what comes first; 0: none
-  std::uint32_t idle = 0;          // 0: no idle time-out
-  std::uint32_t idle_told_at = 0;  // what active_tick_ was when OnTimeout was last told
-  std::uint32_t output_tick = 0;   // while output waits: when the peer last took some
-  std::uint32_t drain_left = 0;    // of what had arrived at Stop, bytes that are still to be read
-  bool idle_told = false;
+  std::uint32_t timer = 0;        // Engine::ArmOwned: no later than what comes first; 0: none
+  std::uint32_t idle = 0;         // 0: no idle time-out
+  std::uint32_t output_tick = 0;  // while output waits: when the peer last took some
+  std::uint32_t drain_left = 0;   // of what had arrived at Stop, bytes that are still to be read
   bool output_waits = false;
   bool own_water = false;
   bool lingers = false;  // active_tick_ speaks of output only

@@ -35,11 +35,25 @@ void ConnectionImpl::OnAnyEdge(Edge edge) {
   if (edge.Writable()) Clear(kBlocked);
   if (Has(kOwed)) return;  // it is served when its turn comes, once
 
-  loop_->visiting = this;
-  loop_->visit_spent = 0;
+  BeginVisit(0);
   if (edge.Writable()) OnWritable();
   if (edge.Readable()) ReadOnce();
+  EndVisit();
+}
+
+// `spent`: bytes that it has had in this turn.
+void ConnectionImpl::BeginVisit(std::size_t spent) noexcept {
+  loop_->visiting = this;
+  loop_->visit_spent = spent;
+  loop_->visit_is_last = false;
+}
+
+void ConnectionImpl::EndVisit() {
   loop_->visiting = nullptr;
+  if (!Has(kOwesLater)) return;
+  Clear(kOwesLater);
+  constexpr std::size_t kAll = SIZE_MAX;
+  Owe(loop_->visit_is_last ? kAll : loop_->visit_spent);
 }
 
 void ConnectionImpl::OnNothingStraight(Transfer got) {
@@ -50,13 +64,14 @@ void ConnectionImpl::OnNothingStraight(Transfer got) {
 
 void ConnectionImpl::FinishStraight(std::size_t received) {
   if (Has(kTimed) && state_ == State::kOpen) NoteReceived();
-  if (Has(kReadable)) OweIfReadable(received);
+  if (Has(kOwesLater) || (Has(kReadable) && !IsHeld())) Owe(received);
+  Clear(kOwesLater);
 }
 
-std::size_t ConnectionImpl::ServeOwed() {
+std::size_t ConnectionImpl::ServeOwed(std::size_t spent) {
   Clear(kOwed);
   if (state_ == State::kDead) return 0;
-  const std::size_t spent_before = loop_->visit_spent;
+  BeginVisit(spent);
   if (!Has(kBlocked)) OnWritable();
   if (Has(kDrainDue)) TellDrained();
   if (Has(kRedeliver)) {
@@ -72,7 +87,8 @@ std::size_t ConnectionImpl::ServeOwed() {
   }
   if (Has(kReadable)) ReadOnce();
   if (!Has(kRegistered) && state_ != State::kDead) Register();
-  return loop_->visit_spent - spent_before;
+  EndVisit();
+  return loop_->visit_spent - spent;
 }
 
 // Where the next bytes go. Unread bytes never travel through the shared buffer: they stay in the
@@ -124,13 +140,13 @@ void ConnectionImpl::ReadOnce() {
     OnReceived({room.data(), bytes}, in_ring);
     if (draining && Has(kDraining)) FinishDrain(bytes);
   }
-  if (Has(kReadable)) OweIfReadable(loop_->visit_spent);
+  if (Has(kReadable) && !IsHeld()) Owe();  // OWED
 }
 
-// OWED. Should the handler have paused, an error that came with these bytes still does not wait.
-void ConnectionImpl::OweIfReadable(std::size_t spent) {
-  const bool held = Has(kPaused | kAutoPaused) && !Has(kErrorEdge);
-  if (!held && state_ != State::kDead) Owe(spent);
+// Nothing more is to be read for now. Should the handler have paused, an error that came with the
+// last bytes still does not wait.
+bool ConnectionImpl::IsHeld() const noexcept {
+  return state_ == State::kDead || (Has(kPaused | kAutoPaused) && !Has(kErrorEdge));
 }
 
 void ConnectionImpl::OnNothingReceived(Transfer got) {
@@ -270,7 +286,9 @@ void ConnectionImpl::Wake() {
   const std::uint32_t need = need_;
   const std::size_t unread = inbound_.size();
   const Handler* const woken = handler_;
+  BeginVisit(unread);
   DeliverRing();
+  EndVisit();
   // What was less than a whole frame still is, unless that call has asked for something else, or
   // has consumed a part of it.
   const bool is_unmet = unread < need && inbound_.size() == unread && handler_ == woken;

@@ -43,11 +43,13 @@ namespace weir {
   BeginOnData(loop, in);
   const std::size_t consumed = CallOnData(in);
   if (consumed != in.size() || Has(kOffStraightSend) || !SentStraight(loop, cold)) [[unlikely]] {
+    BeginVisit(in.size());
     FinishOnData(in, consumed, /*in_ring=*/false);
+    EndVisit();
   } else {
     loop.staging.Return();
   }
-  if (Has(kReadable | kTimed)) [[unlikely]] {
+  if (Has(kReadable | kTimed | kOwesLater)) [[unlikely]] {
     FinishStraight(in.size());
   }
 }

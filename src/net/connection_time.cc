@@ -64,8 +64,8 @@ void ConnectionImpl::DropExtension() noexcept {
 }
 
 bool ConnectionImpl::IsNeeded(const ConnectionExtension& extension) const noexcept {
-  return extension.timer != 0 || extension.own_water || extension.output_waits ||
-         extension.write_deadline != kNever || Has(kDraining);
+  return extension.timer != 0 || extension.idle != 0 || extension.own_water ||
+         extension.output_waits || extension.write_deadline != kNever || Has(kDraining);
 }
 
 // Changes what stands in the extension, and arms the timer for it, or gives it back. False: no
@@ -92,7 +92,7 @@ void ConnectionImpl::SetIdleTimeout(Duration timeout) {
   const std::int64_t ticks = TicksOf(std::max(timeout, Duration::zero()));
   Change([&](ConnectionExtension& extension) {
     extension.idle = ticks > kMostTicks ? 0 : static_cast<std::uint32_t>(ticks);
-    extension.idle_told = false;
+    Clear(kIdleTold);
     // Not the turn's time: what runs may have begun long ago.
     active_tick_ = static_cast<std::uint32_t>(loop_->engine.TickOf(sys::Now()));
     Set(kTimed);
@@ -141,6 +141,10 @@ void ConnectionImpl::NoteReceived() noexcept {
   constexpr std::uint32_t kMostAhead = 3'600'000;
   const std::uint32_t now = NowTick();
   if (active_tick_ - now > kMostAhead) active_tick_ = now;
+  if (Has(kIdleTold)) [[unlikely]] {
+    Clear(kIdleTold);
+    Change([](ConnectionExtension&) {});
+  }
 }
 
 void ConnectionImpl::NoteSent() noexcept {
@@ -192,10 +196,8 @@ std::uint64_t ConnectionImpl::NextDeadline(const ConnectionExtension& extension)
       next = std::min(next, After(extension.output_tick, options.write_stall));
     }
   }
-  if (extension.idle != 0) {
-    // Told, it looks again after as long: a byte may have moved by then.
-    const bool is_told = extension.idle_told && extension.idle_told_at == active_tick_;
-    next = std::min(next, After(is_told ? NowTick() : active_tick_, milliseconds(extension.idle)));
+  if (extension.idle != 0 && !Has(kIdleTold)) {
+    next = std::min(next, After(active_tick_, milliseconds(extension.idle)));
   }
   return next;
 }
@@ -252,11 +254,9 @@ void ConnectionImpl::TellTimeouts(ConnectionExtension& extension) {
     extension.read_deadline = kNever;
     TellTimeout(TimeoutKind::kRead);
   }
-  const bool is_told = extension.idle_told && extension.idle_told_at == active_tick_;
-  if (state_ == State::kOpen && extension.idle != 0 && !is_told &&
+  if (state_ == State::kOpen && extension.idle != 0 && !Has(kIdleTold) &&
       now >= After(active_tick_, milliseconds(extension.idle))) {
-    extension.idle_told = true;
-    extension.idle_told_at = active_tick_;
+    Set(kIdleTold);
     TellTimeout(TimeoutKind::kIdle);
   }
 }

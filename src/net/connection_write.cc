@@ -286,7 +286,12 @@ void ConnectionImpl::FlushDirty() {
 // The write budget of this turn is spent; no edge will say that the socket has more room.
 void ConnectionImpl::OweNextTurn() {
   constexpr std::size_t kAll = SIZE_MAX;
-  Owe(kAll);
+  if (loop_->visiting == this) {
+    Set(kOwesLater);
+    loop_->visit_is_last = true;
+  } else {
+    Owe(kAll);
+  }
 }
 
 // The socket has room again.

@@ -252,11 +252,8 @@ int EventLoop::Impl::RunOwed() {
 
 void EventLoop::Impl::ServeOwedOne(const Owed& entry, std::size_t& budget) {
   if (ConnectionImpl* const connection = core_.table.Find(entry.token)) {
-    core_.visiting = connection;
-    core_.visit_spent = entry.turn == core_.engine.turn() ? entry.spent : 0;
-    const std::size_t received = connection->ServeOwed();
-    core_.visiting = nullptr;
-    budget -= std::min(budget, received);
+    const std::size_t spent = entry.turn == core_.engine.turn() ? entry.spent : 0;
+    budget -= std::min(budget, connection->ServeOwed(spent));
   } else if (EventSource* const source = core_.engine.FindSource(entry.token)) {
     source->OnOwed();
   }

@@ -186,6 +186,7 @@ class EventLoop::Impl {
   Timers timers_{core_.engine};
   GraceTimer grace_timer_{*this};
   Token grace_token_;
+  TimerId grace_end_ = 0;
   const void* thread_ = nullptr;  // the loop's, once it has begun
   Stage stage_ = Stage::kRunning;
   Duration grace_{};  // once it stops

@@ -66,7 +66,7 @@ void EventLoop::Impl::BeginStop(Duration grace) {
   core_.needs_care = true;
   grace_ = grace;
   inbox_.SetLeaving();
-  core_.engine.ArmTimer(grace, grace_token_);
+  grace_end_ = core_.engine.ArmTimer(grace, grace_token_);
   for (const auto& acceptor : acceptors_) acceptor->Stop();
 }
 
@@ -101,6 +101,7 @@ bool EventLoop::Impl::HasEnded() const noexcept {
 
 void EventLoop::Impl::Finish() {
   finished_ = true;
+  core_.engine.CancelTimer(grace_end_);
   core_.engine.mailbox().Close();
 }
 

@@ -37,7 +37,12 @@ void LoopCore::RelieveMemory() {
   buffered_before = Buffered();
   engine.counters().buffered.Set(buffered_before);
   if (IsFull()) ShedLargest();
-  if (IsFull()) return;  // what was shed is freed when it retires, in the next turn
+  if (IsFull()) {
+    // What was shed is freed when it retires, in the next turn: which is to look again, even if it
+    // ends with as much as this one.
+    buffered_before = SIZE_MAX;
+    return;
+  }
   for (const Token token : std::exchange(held, {})) {
     if (ConnectionImpl* const connection = table.Find(token)) connection->ResumeAfterMemory();
   }

@@ -127,6 +127,7 @@ struct LoopCore {
   // turn.
   ConnectionImpl* visiting = nullptr;
   std::size_t visit_spent = 0;
+  bool visit_is_last = false;                 // in this turn
   ConnectionImpl* telling_timeout = nullptr;  // whose OnTimeout is running
   bool draining = false;                      // a connection that is still accepted drains at once
 
