@@ -24,6 +24,26 @@ int SetUpFailure(World& world) {
   return -world.faults.OneOf({ENOMEM, EMFILE, ENFILE, ENOBUFS});
 }
 
+// What the network does to a connection, found by the call that comes next.
+void MakeTrouble(World& world, sim::Socket& socket) {
+  Faults& faults = world.faults;
+  int error = 0;
+  if (faults.Strikes(Fault::kReset)) error = ECONNRESET;
+  if (faults.Strikes(Fault::kNetworkError)) {
+    error = faults.OneOf({ETIMEDOUT, EHOSTUNREACH, ENETUNREACH});
+  }
+  if (error != 0) socket.Break(error);
+  const bool is_soft = faults.Strikes(Fault::kSoftError);
+  if (is_soft) socket.OnSoftError(faults.OneOf({EHOSTUNREACH, EPROTO}));
+  if ((error != 0 || is_soft) && world.judge != nullptr) world.judge->OnBroken(socket);
+}
+
+// The server cannot but end this connection.
+void NoteBroken(World& world, int fd) {
+  sim::Socket* const socket = world.server.FindSocket(fd);
+  if (socket != nullptr && world.judge != nullptr) world.judge->OnBroken(*socket);
+}
+
 std::string EventText(std::uint32_t bits) {
   static constexpr std::pair<std::uint32_t, const char*> kNames[] = {
       {EPOLLIN, "IN"},   {EPOLLOUT, "OUT"}, {EPOLLPRI, "PRI"},
@@ -94,11 +114,7 @@ ssize_t Recv(int fd, void* room, std::size_t size) noexcept {
   if (socket == nullptr) return -EBADF;
   Faults& faults = world.faults;
   if (faults.Strikes(Fault::kInterrupted)) return -EINTR;
-  if (faults.Strikes(Fault::kReset)) socket->Break(ECONNRESET);
-  if (faults.Strikes(Fault::kNetworkError)) {
-    socket->Break(faults.OneOf({ETIMEDOUT, EHOSTUNREACH, ENETUNREACH, ECONNRESET}));
-  }
-  if (faults.Strikes(Fault::kSoftError)) socket->OnSoftError(faults.OneOf({EHOSTUNREACH, EPROTO}));
+  MakeTrouble(world, *socket);
   ssize_t result = 0;
   if (faults.Strikes(Fault::kNothingYet)) {
     result = -EAGAIN;
@@ -128,7 +144,7 @@ ssize_t SendMessage(int fd, const iovec* pieces, std::size_t count) noexcept {
   }
   Faults& faults = world.faults;
   if (faults.Strikes(Fault::kInterrupted)) return -EINTR;
-  if (faults.Strikes(Fault::kReset)) socket->Break(ECONNRESET);
+  MakeTrouble(world, *socket);
   ssize_t result = 0;
   std::size_t part = bytes.size();
   bool was_cut = false;
@@ -213,8 +229,10 @@ int EpollControl(int epoll, int operation, int fd, std::uint32_t events,
   int result = 0;
   if (operation == EPOLL_CTL_ADD && world.faults.Strikes(Fault::kAddFails)) {
     result = -world.faults.OneOf({ENOMEM, ENOSPC});
+    NoteBroken(world, fd);
   } else if (operation == EPOLL_CTL_MOD && world.faults.Strikes(Fault::kModifyFails)) {
     result = -ENOMEM;
+    NoteBroken(world, fd);
   } else {
     result = world.server.EpollControl(epoll, operation, fd, events, data);
   }
@@ -237,11 +255,10 @@ void Sleep(World& world, Epoll& epoll, Clock::time_point deadline) {
 }
 
 // What the kernel had no cause to say.
-int AddFalseEvents(World& world, const Epoll& epoll, epoll_event* events, int count,
-                   int capacity) {
+int AddFalseEvents(World& world, const Epoll& epoll, epoll_event* events, int count, int capacity) {
   static constexpr std::uint32_t kBits[] = {
-      EPOLLIN, EPOLLIN | EPOLLOUT, EPOLLIN | EPOLLRDHUP, EPOLLIN | EPOLLRDHUP | EPOLLHUP, EPOLLOUT,
-      EPOLLHUP | EPOLLERR | EPOLLIN};
+      EPOLLIN,  EPOLLIN | EPOLLOUT,           EPOLLIN | EPOLLRDHUP, EPOLLIN | EPOLLRDHUP | EPOLLHUP,
+      EPOLLOUT, EPOLLHUP | EPOLLERR | EPOLLIN};
   Faults& faults = world.faults;
   if (count < capacity && faults.Strikes(Fault::kSpuriousEvent)) {
     const std::vector<std::unique_ptr<Watch>>& watches = epoll.watches_here();

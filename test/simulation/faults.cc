@@ -11,6 +11,9 @@ Faults::Faults(Choices& choices) : choices_(choices) {
       const bool has = mood != 0 && choices_.Below(Stream::kFaults, 4) >= 4 - mood;
       if (has) one_in = kRates[choices_.Below(Stream::kFaults, kRates.size())];
     }
+    // Most lives are to begin.
+    std::uint32_t& set_up = one_in_[static_cast<std::size_t>(Fault::kSetUpFails)];
+    set_up = choices_.OneIn(Stream::kFaults, 12) ? 20 : 0;
   }
 }
 

@@ -29,6 +29,7 @@ bool Scheduler::Step() {
     if (actors_[i]->CanAct()) able_.push_back(threads_.size() + i);
   }
   if (able_.empty()) {
+    if (on_idle) on_idle();
     Clock::time_point earliest = kNever;
     for (const Thread& thread : threads_) {
       if (!thread.fiber->IsDone()) earliest = std::min(earliest, thread.deadline);

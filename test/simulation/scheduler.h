@@ -54,6 +54,9 @@ class Scheduler {
   [[nodiscard]] Clock::time_point now() const noexcept { return now_; }
   void Advance(Duration by) noexcept { now_ += by; }
 
+  // Called when nobody can go on, before time passes.
+  std::function<void()> on_idle;
+
   // How likely a fiber is interrupted where it may be: once in so many times; 0: never.
   void SetPreemption(std::uint32_t one_in) noexcept { one_in_ = one_in; }
 

@@ -49,9 +49,7 @@ TcpSocket* World::Weather::NextInFlight() const {
   return nullptr;
 }
 
-bool World::Weather::CanAct() {
-  return !world_.without_room_.empty() || NextInFlight() != nullptr;
-}
+bool World::Weather::CanAct() { return !world_.without_room_.empty() || NextInFlight() != nullptr; }
 
 void World::Weather::Act() {
   if (!world_.without_room_.empty()) {

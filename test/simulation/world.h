@@ -29,6 +29,10 @@ class Judge {
   // A loop is about to look for events: for ever, if timeout_ms is -1.
   virtual void OnWait(int epoll, int timeout_ms) = 0;
   virtual void OnReceived(Socket& socket, std::size_t bytes) = 0;
+  // Nobody can go on: time is about to pass.
+  virtual void OnIdle() = 0;
+  // The network has broken a connection.
+  virtual void OnBroken(Socket& socket) = 0;
 };
 
 class World {
