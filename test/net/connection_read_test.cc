@@ -246,6 +246,59 @@ TEST_CASE("bytes that stand before an error are delivered first", "[net][read]")
   CHECK(it.handler.closed_with == std::errc::connection_reset);
 }
 
+TEST_CASE("an error that a read finds closes with a reset, unless it was one", "[net][read]") {
+  const bool is_over = GENERATE(true, false);
+  const int error = is_over ? GENERATE(ECONNRESET, EPIPE)
+                            : GENERATE(ENOBUFS, ENOMEM, EHOSTUNREACH, ENETDOWN, ETIMEDOUT);
+  CAPTURE(error);
+  OneConnection it;
+  it.connection().Write("a part");
+  it.Turn();
+  SECTION("where bytes were said to be") {
+    it.wire.ThenFail(error);
+    it.RaiseEdge();
+  }
+  SECTION("behind bytes") {
+    it.wire.WillReceive("bytes").ThenFail(error);
+    it.RaiseEdge({.readable = true, .error = true});
+  }
+  SECTION("though nothing is to be read") {
+    it.wire.pending_error = error;
+    it.RaiseEdge({.readable = true, .error = true});
+  }
+  SECTION("though reading is paused") {
+    it.connection().PauseRead();
+    it.wire.pending_error = error;
+    it.RaiseEdge({.readable = true, .error = true});
+  }
+  it.RunUntilQuiet();
+  CHECK_FALSE(it.wire.fin);
+  CHECK(it.handler.closes == 1);
+  CHECK(it.handler.reason == CloseReason::kError);
+  CHECK(it.handler.closed_with.value() == error);
+  CHECK(it.wire.log.back() == (is_over ? "close" : "reset"));
+}
+
+TEST_CASE("an error behind our FIN does not reset: all is said", "[net][read]") {
+  const bool lingers = GENERATE(true, false);
+  OneConnection it;
+  it.connection().Write("all");
+  it.Turn();
+  if (lingers) {
+    it.connection().Close();
+  } else {
+    it.connection().ShutdownWrite();
+  }
+  it.RunUntilQuiet();
+  REQUIRE(it.wire.fin);
+  it.wire.ThenFail(ETIMEDOUT);
+  it.RaiseEdge({.readable = true, .hung_up = true, .error = true});
+  it.RunUntilQuiet();
+  CHECK(it.handler.closes == 1);
+  CHECK(it.handler.reason == (lingers ? CloseReason::kLocal : CloseReason::kError));
+  CHECK(it.wire.log.back() == "close");
+}
+
 TEST_CASE("an error that no receive tells is asked for", "[net][read]") {
   OneConnection it;
   it.wire.pending_error = ETIMEDOUT;

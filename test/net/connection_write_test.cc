@@ -384,6 +384,99 @@ TEST_CASE("a send that fails while closing is told with its errno", "[net][write
   CHECK(it.wire.closed);
 }
 
+TEST_CASE("a failed send closes with a reset, unless the connection was reset already",
+          "[net][write]") {
+  const bool is_over = GENERATE(true, false);
+  const int error = is_over ? GENERATE(ECONNRESET, EPIPE)
+                            : GENERATE(ENOBUFS, ENOMEM, EHOSTUNREACH, ENETDOWN, ETIMEDOUT);
+  CAPTURE(error);
+  OneConnection it;
+  CloseReason reason = CloseReason::kError;
+  it.wire.WillTake(3).WillFailSend(error);  // its peer has a part, and shall not take it for all
+  SECTION("of a callback's output") {
+    InOnData(it, [](Connection& connection) {
+      connection.Write("abc");
+      connection.FlushNow();
+      connection.Write("def");
+    });
+  }
+  SECTION("of what waited") {
+    it.connection().Write("abcdef");
+    it.Turn();
+    it.RaiseEdge({.writable = true});
+  }
+  SECTION("of a large piece") {
+    it.connection().Write("abc");
+    it.Turn();
+    it.connection().Write(Large());
+  }
+  SECTION("of a paused connection") {
+    it.connection().PauseRead();
+    it.connection().Write("abcdef");
+    it.Turn();
+    it.RaiseEdge({.writable = true});
+  }
+  SECTION("with the peer's end behind it") {
+    InOnData(it, [](Connection& connection) { connection.Write("abcdef"); });
+    it.wire.ThenEnd();
+    it.RaiseEdge({.readable = true, .writable = true, .peer_ended = true});
+  }
+  SECTION("while it closes") {
+    reason = CloseReason::kLocal;
+    it.connection().Write("abcdef");
+    it.connection().Close();
+    it.Turn();
+    it.RaiseEdge({.writable = true});
+  }
+  it.RunUntilQuiet();
+  CHECK(it.wire.sent == "abc");
+  CHECK_FALSE(it.wire.fin);
+  CHECK(it.handler.closes == 1);
+  CHECK(it.handler.reason == reason);
+  CHECK(it.handler.closed_with.value() == error);
+  CHECK(it.wire.log.back() == (is_over ? "close" : "reset"));
+}
+
+TEST_CASE("what the peer had sent is delivered before a failed send resets", "[net][write]") {
+  OneConnection it;
+  it.wire.WillFailSend(ENOBUFS).WillReceive("last words");
+  it.connection().Write("lost");
+  it.Turn();
+  it.RunUntilQuiet();
+  CHECK(it.handler.text == "last words");
+  CHECK(it.wire.reset);
+  CHECK(it.handler.closed_with.value() == ENOBUFS);
+}
+
+TEST_CASE("what epoll refuses closes with a reset, but not behind a FIN", "[net][write]") {
+  SECTION("EPOLL_CTL_MOD") {
+    OneConnection it;
+    it.poller.modify_error = ENOSPC;
+    it.wire.WillTake(1);
+    InOnData(it, [](Connection& connection) { connection.Write("abc"); });
+    it.RunUntilQuiet();
+    CHECK(it.handler.closes == 1);
+    CHECK(it.wire.log.back() == "reset");
+  }
+  SECTION("EPOLL_CTL_ADD") {
+    const bool is_complete = GENERATE(true, false);
+    Recorder handler;
+    ScriptedWire wire;
+    weir::test::ScriptedLoop loop;
+    loop.poller.add_error = ENOMEM;
+    handler.on_open = [&](Connection& connection) {
+      connection.Write("all");
+      if (is_complete) connection.ShutdownWrite();
+    };
+    loop.Open(wire, handler);
+    loop.RunUntilQuiet();
+    CHECK(handler.closes == 1);
+    CHECK(wire.sent == "all");
+    CHECK(wire.fin == is_complete);
+    CHECK(wire.log.back() == (is_complete ? "close" : "reset"));
+  }
+}
+
 TEST_CASE("no callback runs inside a call, whatever the call finds", "[net][write]") {
   OneConnection it;
   it.wire.WillReceive("unread").ThenFail(ECONNRESET);

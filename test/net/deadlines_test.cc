@@ -220,6 +220,156 @@ TEST_CASE("between two turns a time counts from the present, not from an earlier
   CHECK(it.TakeTold() == "idle 141");
 }
 
+// ---- Idle, told, and left alive
+
+TEST_CASE("an idle connection that was told wakes the loop no more", "[net][deadline]") {
+  Timed it{{.idle_timeout = 40ms, .write_stall = 0s}};
+  SECTION("with nothing on it") {}
+  SECTION("with output that nobody takes") { it.Block(); }
+  it.RunTo(41);
+  REQUIRE(it.TakeTold() == "idle 41");
+  SECTION("whatever edges say that bring nothing") {
+    it.RaiseEdge();
+    it.wire.WillTake(0);
+    it.RaiseEdge({.readable = true, .writable = true});
+  }
+  CHECK_FALSE(it.HasTimers());
+  CHECK(it.Extensions() == 1);
+  CHECK(it.loop->NextTimeout() == Duration::max());
+  it.poller.timeouts.clear();
+  it.loop->RunOnce(Duration::max());
+  CHECK(it.poller.timeouts == std::vector<int>{-1});
+  Advance(Days(30));
+  it.Turn();
+  CHECK(it.TakeTold().empty());
+  CHECK(it.loop->GetStats().timeouts == 1);
+}
+
+TEST_CASE("a byte either way starts the idle time of one that was told, each time, and not early",
+          "[net][deadline]") {
+  const std::string way =
+      GENERATE("received, straight", "received", "sent at once", "flushed", "sent at last");
+  CAPTURE(way);
+  Timed it{{.idle_timeout = 40ms, .write_stall = 0s}};
+  if (way == "sent at last") it.Block();
+  const auto move = [&] {
+    if (way == "received, straight") return it.Receive();
+    if (way == "sent at last") return it.Take(1);
+    if (way == "received") {
+      it.wire.WillReceive("x");
+      it.poller.Report(it.token(), EPOLLIN | EPOLLRDNORM);  // refused by the straight path
+    } else {
+      it.connection().Write("x");
+      if (way == "sent at once") return it.connection().FlushNow();
+    }
+    it.Turn();
+  };
+  it.RunTo(41);
+  REQUIRE(it.TakeTold() == "idle 41");
+  for (const std::int64_t then : {1000, 5000, 90'000}) {
+    Advance(it.At(std::chrono::milliseconds(then)) - weir::sys::Now());
+    it.Turn();
+    REQUIRE(it.TakeTold().empty());
+    Advance(999us);
+    move();
+    CHECK(it.HasTimers());
+    Advance(39ms + 999us);
+    it.Turn();
+    CHECK(it.TakeTold().empty());  // 39.999 ms
+    it.RunTo(then + 50);
+    CHECK(it.TakeTold() == "idle " + std::to_string(then + 41));
+    CHECK_FALSE(it.HasTimers());
+  }
+}
+
+TEST_CASE("once its idle time runs again, a connection is read straight, and bytes move its end",
+          "[net][deadline]") {
+  Timed it{{.idle_timeout = 40ms}};
+  it.RunTo(100);
+  CHECK(it.TakeTold() == "idle 41");
+  it.Receive();
+  it.RunTo(130);
+  it.Receive();
+  it.RunTo(170);
+  CHECK(it.TakeTold().empty());
+  it.RunTo(300);
+  CHECK(it.TakeTold() == "idle 171");
+}
+
+TEST_CASE("what OnTimeout itself writes starts the idle time again", "[net][deadline]") {
+  Timed it{{.idle_timeout = 40ms}};
+  it.handler.on_timeout = [&](Connection& connection, TimeoutKind kind) {
+    it.Note(kind);
+    connection.Write("are you there?");
+  };
+  it.RunTo(130);
+  CHECK(it.TakeTold() == "idle 41, idle 82, idle 123");
+}
+
+TEST_CASE("an idle time that is set again after it was told starts again", "[net][deadline]") {
+  Timed it{{.idle_timeout = 40ms}};
+  it.RunTo(100);
+  CHECK(it.TakeTold() == "idle 41");
+  CHECK_FALSE(it.HasTimers());
+  it.connection().SetIdleTimeout(20ms);
+  CHECK(it.HasTimers());
+  it.RunTo(120);
+  CHECK(it.TakeTold().empty());
+  it.RunTo(500);
+  CHECK(it.TakeTold() == "idle 121");
+  CHECK_FALSE(it.HasTimers());
+}
+
+TEST_CASE("an idle time that is cleared after it was told gives all back", "[net][deadline]") {
+  const bool runs_again = GENERATE(true, false);
+  Timed it{{.idle_timeout = 40ms}};
+  it.RunTo(41);
+  CHECK(it.TakeTold() == "idle 41");
+  CHECK(it.Extensions() == 1);
+  it.connection().SetIdleTimeout({});
+  CHECK(it.Extensions() == 0);
+  CHECK_FALSE(it.HasTimers());
+  it.Receive();
+  it.RunTo(200);
+  CHECK(it.TakeTold().empty());
+  if (!runs_again) return;
+  it.connection().SetIdleTimeout(40ms);
+  it.RunTo(500);
+  CHECK(it.TakeTold() == "idle 241");
+}
+
+TEST_CASE("another time of a connection that was told leaves its idle time alone",
+          "[net][deadline]") {
+  Timed it{{.idle_timeout = 40ms}};
+  it.RunTo(41);
+  it.connection().SetReadDeadline(it.At(60ms));
+  it.RunTo(200);
+  CHECK(it.TakeTold() == "idle 41, read 60");
+  CHECK_FALSE(it.HasTimers());
+  it.Receive();
+  it.RunTo(500);
+  CHECK(it.TakeTold() == "idle 241");
+}
+
+TEST_CASE("one that was told lingers no longer than others when it closes", "[net][deadline]") {
+  const bool blocked = GENERATE(true, false);
+  Timed it{{.idle_timeout = 40ms, .write_stall = 0s, .close_linger = 100ms}};
+  if (blocked) it.Block();
+  it.RunTo(200);
+  CHECK(it.TakeTold() == "idle 41");
+  it.connection().Close();
+  if (blocked) {
+    it.RunTo(250);
+    it.Take(1000);
+  }
+  it.RunTo(blocked ? 350 : 300);
+  CHECK_FALSE(it.wire.closed);
+  it.RunTo(blocked ? 351 : 301);
+  CHECK(it.wire.closed);
+  CHECK(it.TakeTold().empty());
+  CHECK_FALSE(it.HasTimers());
+}
+
 // ---- Read
 
 TEST_CASE("a read deadline comes whatever arrives, once", "[net][deadline]") {

@@ -12,6 +12,7 @@
 using weir::Connection;
 using weir::ConnectionImpl;
 using weir::Options;
+using weir::test::OneConnection;
 using weir::test::Recorder;
 using weir::test::ScriptedLoop;
 using weir::test::ScriptedWire;
@@ -140,6 +141,104 @@ TEST_CASE("an edge for a connection that is owed only leaves its mark", "[net][f
   it.Flood(1, 1);
   it.loop.Turn();
   CHECK(it.TakeOrder() == "ba");  // in its turn, once
+}
+
+// ---- A visit that asks for another before it has received
+
+namespace {
+
+constexpr std::uint32_t kStraight = EPOLLIN;
+constexpr std::uint32_t kRefused = EPOLLIN | EPOLLRDNORM;  // by the straight path
+
+// So many receives that fill the buffer are one read budget.
+Options Budget(int receives, std::size_t write_budget = 1 << 20) {
+  return {.read_chunk = kChunk,
+          .read_budget = static_cast<std::size_t>(receives) * kChunk,
+          .write_budget = write_budget,
+          .max_input = kChunk / 2,
+          .high_water = 2,
+          .low_water = 1};
+}
+
+// A flood comes with these bits. In each turn there is one read budget of it, and no more.
+void CheckTurns(OneConnection& it, std::uint32_t bits, int receives) {
+  constexpr int kTurns = 5;
+  for (int i = 0; i < kTurns * receives; ++i) it.wire.WillReceive(std::string(kChunk, 'x'));
+  it.poller.Report(it.token(), bits);
+  for (int turn = 1; turn <= kTurns; ++turn) {
+    it.Turn();
+    CHECK(it.wire.receives == turn * receives);
+    CHECK(it.HasWork());
+  }
+}
+
+}  // namespace
+
+TEST_CASE("a visit whose write budget is spent before it reads reads once in this turn",
+          "[net][fairness]") {
+  Options options = Budget(GENERATE(1, 3), 4);
+  options.auto_pause = false;
+  OneConnection it{options};
+  it.wire.WillTake(0);
+  it.connection().Write(std::string(1000, 'o'));
+  it.RunUntilQuiet();
+  CheckTurns(it, EPOLLIN | EPOLLOUT, 1);
+  CHECK(it.wire.sent.size() == 5 * 4);
+}
+
+TEST_CASE("a visit that brings relief before it reads gets one read budget", "[net][fairness]") {
+  const int receives = GENERATE(1, 3);
+  Options options = Budget(receives);
+  options.auto_pause = false;
+  OneConnection it{options};
+  it.wire.WillTake(0);
+  it.connection().Write("out");
+  it.RunUntilQuiet();
+  CheckTurns(it, EPOLLIN | EPOLLOUT, receives);
+  CHECK(it.handler.drains == 1);
+}
+
+TEST_CASE("a connection that closes in OnDrain discards one read budget a turn",
+          "[net][fairness]") {
+  const int receives = GENERATE(1, 3);
+  OneConnection it{Budget(receives)};
+  it.handler.on_drain = [](Connection& connection) { connection.Close(); };
+  it.wire.WillTake(0);
+  it.connection().Write("out");
+  it.RunUntilQuiet();
+  CheckTurns(it, EPOLLIN | EPOLLOUT, receives);
+  CHECK(it.handler.calls == std::vector<std::string>{"drain", "close", "batch"});
+}
+
+TEST_CASE("a connection that OnData ends discards one read budget a turn", "[net][fairness]") {
+  const std::uint32_t bits = GENERATE(kStraight, kRefused);
+  const int receives = GENERATE(1, 3);
+  CAPTURE(bits, receives);
+  OneConnection it{Budget(receives)};
+  const std::string how = GENERATE("leaves too much", "closes", "rejects", "throws");
+  CAPTURE(how);
+  it.handler.on_data = [&](Connection& connection, std::string_view in) -> std::size_t {
+    if (how == "closes") connection.Close();
+    if (how == "rejects") return weir::Handler::kReject;
+    if (how == "throws") throw 7;
+    return how == "leaves too much" ? 0 : in.size();
+  };
+  CheckTurns(it, bits, receives);
+  CHECK(it.handler.closes == 1);
+  CHECK(it.handler.reason != weir::CloseReason::kError);
+}
+
+TEST_CASE("a connection that resumes in OnData gets one read budget a turn", "[net][fairness]") {
+  const std::uint32_t bits = GENERATE(kStraight, kRefused);
+  const int receives = GENERATE(1, 3);
+  CAPTURE(bits, receives);
+  OneConnection it{Budget(receives)};
+  it.handler.on_data = [](Connection& connection, std::string_view in) {
+    connection.PauseRead();
+    connection.ResumeRead();
+    return in.size();
+  };
+  CheckTurns(it, bits, receives);
 }
 
 TEST_CASE("two connections that resume each other let a turn end", "[net][fairness]") {

@@ -735,6 +735,26 @@ TEST_CASE("the write budget of a turn is not spent twice when OnDrain becomes du
   CHECK(it.handler.drains == 1);
 }
 
+TEST_CASE("nor is it when an earlier send of the same visit has made OnDrain due",
+          "[net][limits]") {
+  constexpr std::size_t kPiece = 2048;  // the least that is queued as a piece of its own
+  constexpr std::size_t kOneSend = weir::Wire::kMostPieces * kPiece;
+  constexpr std::size_t kBudget = kOneSend + 10;
+  OneConnection it{{.write_budget = kBudget, .high_water = kOneSend, .low_water = 2 * kPiece}};
+  it.wire.WillTake(0);
+  for (std::size_t i = 0; i < weir::Wire::kMostPieces + 2; ++i) {
+    it.connection().WriteOwned(std::string(kPiece, 'o'));
+  }
+  it.RunUntilQuiet();
+  REQUIRE(it.connection().Congested());
+  it.RaiseEdge({.writable = true});
+  CHECK(it.wire.sent.size() == kBudget);
+  CHECK(it.HasWork());
+  it.Turn();
+  CHECK(it.wire.sent.size() == kOneSend + 2 * kPiece);
+  CHECK(it.handler.drains == 1);
+}
+
 TEST_CASE("what is flushed at the end of a turn keeps to the write budget", "[net][limits]") {
   OneConnection it{{.write_budget = 1000}};
   for (int i = 0; i < 10; ++i) it.connection().Write(std::string(700, 'o'));
@@ -893,6 +913,35 @@ TEST_CASE("as much as max_buffered is not too much", "[net][limits]") {
   it.HoldInput(1, 8192);
   it.loop.RunUntilQuiet();
   CHECK(it.GetStats().shed == (most == 16'384 ? 0 : 1));
+}
+
+TEST_CASE("a turn that frees as much as it buffers is looked at, too", "[net][limits]") {
+  constexpr std::size_t kMost = 20'000;
+  const bool by_input = GENERATE(true, false);
+  CAPTURE(by_input);
+  Crowd it(4, {.max_buffered = kMost});
+  const auto hold = [&](std::size_t member) {
+    if (by_input) {
+      it.HoldInput(member, 20'000);  // a ring of 32 KiB
+    } else {
+      it.HoldOutput(member, 25'000);
+    }
+  };
+  // Each is shed at the end of its turn, and freed in the next, in which another one takes as much.
+  std::size_t before = 0;
+  for (std::size_t member = 0; member < 4; ++member) {
+    hold(member);
+    it.loop.Turn();
+    CHECK(it.GetStats().shed == member + 1);
+    if (member > 0) CHECK(it.loop.core().Buffered() == before);
+    before = it.loop.core().Buffered();
+    CHECK(before > kMost);
+    CHECK(it.loop.HasWork());
+  }
+  it.loop.RunUntilQuiet();
+  CHECK(it.loop.core().Buffered() <= kMost);
+  CHECK(it.GetStats().buffered == it.loop.core().Buffered());
+  CHECK(it.GetStats().connections == 0);
 }
 
 TEST_CASE("what dies already is counted as gone: nobody else is reset for it", "[net][limits]") {

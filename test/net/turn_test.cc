@@ -404,6 +404,60 @@ TEST_CASE("Stop(0), and a second Stop, reset at once", "[net][stop]") {
   CHECK(it.loop->IsStopped());
 }
 
+TEST_CASE("a loop that has ended after Stop has no timer left", "[net][stop]") {
+  OneConnection it;
+  const bool by_default = GENERATE(true, false);
+  CAPTURE(by_default);
+  const auto stop = [&] { by_default ? it.loop->Stop() : it.loop->Stop(milliseconds(50)); };
+  SECTION("its connections have finished") {
+    it.wire.ThenEnd();
+    it.poller.Report(it.token(), EPOLLIN | EPOLLRDHUP);
+    stop();
+    it.RunUntilQuiet();
+  }
+  SECTION("it had none") {
+    it.connection().Abort();
+    it.RunUntilQuiet();
+    stop();
+    it.Turn();
+  }
+  SECTION("the grace was over") {
+    it.connection().PauseRead();
+    stop();
+    it.Turn();
+    CHECK(it.core().engine.HasTimers());
+    weir::sys::fake::Advance(std::chrono::seconds(31));
+    it.Turn();
+  }
+  SECTION("Stop came twice") {
+    it.connection().PauseRead();
+    stop();
+    it.Turn();
+    stop();
+    it.loop->Stop(Duration::zero());
+    it.Turn();
+  }
+  REQUIRE(it.loop->IsStopped());
+  CHECK(it.handler.closes == 1);
+  CHECK_FALSE(it.core().engine.HasTimers());
+  CHECK(it.loop->NextTimeout() == Duration::max());
+}
+
+TEST_CASE("the end of a stop leaves the program's timers alone", "[net][stop]") {
+  OneConnection it;
+  it.connection().PauseRead();
+  it.loop->Stop(milliseconds(50));
+  it.Turn();
+  // What the grace armed is used again: by the time the loop ends it is the program's.
+  it.handler.on_close = [&](Connection& connection) {
+    connection.Loop().RunAfter(std::chrono::hours(1), [] {});
+  };
+  weir::sys::fake::Advance(milliseconds(51));
+  it.Turn();
+  REQUIRE(it.loop->IsStopped());
+  CHECK(it.core().engine.HasTimers());
+}
+
 TEST_CASE("Stop works from a callback and from a posted task", "[net][stop]") {
   OneConnection it;
   it.wire.WillReceive("x").ThenEnd();
