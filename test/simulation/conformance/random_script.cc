@@ -93,7 +93,13 @@ class Player {
     return client;
   }
 
+  void AcceptAll(int listener) {
+    int fd = 0;
+    while ((fd = it_.Accept(listener)) >= 0) Add(fd);
+  }
+
   void Pair(std::size_t i) {
+    if (listeners_[i % 2] >= 0) AcceptAll(listeners_[i % 2]);  // so that the next is its own
     const int client = Client(i % 2);
     const int server = it_.Accept(listeners_[i % 2]);
     Add(server);

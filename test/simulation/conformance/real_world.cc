@@ -50,7 +50,11 @@ RealWorld::RealWorld() {
 
 RealWorld::~RealWorld() {
   ::setrlimit(RLIMIT_NOFILE, &limit_);
-  for (const int real : open_) kernel::Close(real);
+  const linger not_at_all{.l_onoff = 1, .l_linger = 0};  // no TIME_WAIT that keeps a port
+  for (const int real : open_) {
+    kernel::SetOption(real, SOL_SOCKET, SO_LINGER, &not_at_all, sizeof not_at_all);
+    kernel::Close(real);
+  }
   for (const int plug : plugs_) kernel::Close(plug);
   kernel::Close(bell_);
   for (const std::string& file : files_) ::unlink(file.c_str());
