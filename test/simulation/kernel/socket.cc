@@ -23,7 +23,7 @@ Socket* Socket::TakeClient() {
 
 void Socket::Enqueue(Socket& client) {
   queue_.push_back(&client);
-  Wake(EPOLLIN | EPOLLRDNORM);
+  Wake(EPOLLIN | EPOLLPRI | EPOLLRDNORM | EPOLLRDBAND);  // sock_def_readable()
 }
 
 }  // namespace weir::sim
