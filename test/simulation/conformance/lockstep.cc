@@ -135,7 +135,8 @@ long Lockstep::Collect(World& world, int epoll, std::size_t capacity, Events* ev
   const long count = world.EpollWait(epoll, std::span(room).first(capacity));
   for (long i = 0; i < count; ++i) {
     const epoll_event& event = room[static_cast<std::size_t>(i)];
-    (*events)[event.data.u64] |= event.events;
+    const std::uint64_t tag = event.data.u64;  // a packed field, to which nothing may refer
+    (*events)[tag] |= event.events;
   }
   return count;
 }
