@@ -26,7 +26,7 @@ std::string Join(std::string list, const std::string& next) {
 
 std::string Lockstep::Both(const std::string& what,
                            const std::function<std::string(World&)>& call) {
-  const std::string simulated = call(simulated_);
+  std::string simulated = call(simulated_);
   const std::string real = call(real_);
   if (simulated != real) Fail(what, simulated, real);
   transcript_.push_back(what + " = " + simulated);
@@ -169,7 +169,7 @@ std::string Lockstep::WaitOnce(const std::string& what, int epoll) {
     real_.LetArrive();
     told = Collect(real_, epoll, kMostEvents, &real);
   }
-  const std::string first = expected < 0 ? ResultText(expected) : Text(simulated);
+  std::string first = expected < 0 ? ResultText(expected) : Text(simulated);
   const std::string second = told < 0 ? ResultText(told) : Text(real);
   if (first != second) Fail(what, first, second);
   transcript_.push_back(what + " = " + first);

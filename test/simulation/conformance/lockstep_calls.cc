@@ -3,7 +3,6 @@
 #include <arpa/inet.h>
 #include <linux/filter.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 
 #include <array>
 #include <cstring>
@@ -274,57 +273,6 @@ std::string Lockstep::Modify(int epoll, int fd, std::uint32_t events, std::strin
 
 std::string Lockstep::Unwatch(int epoll, int fd) {
   return Control(EPOLL_CTL_DEL, epoll, fd, 0, {});
-}
-
-// ---- Buffers
-
-void Lockstep::Fill(int fd) {
-  const std::string piece(4096, 'x');
-  const auto fill = [&](World& world) {
-    std::size_t sent = 0;
-    // Room that an acknowledgement makes a moment later is filled, too.
-    const auto is_still = [&] {
-      tcp_info info{};
-      const long result = world.GetOption(fd, IPPROTO_TCP, TCP_INFO, &info, sizeof info);
-      return (world.Poll(fd) & EPOLLOUT) == 0 && (result < 0 || info.tcpi_unacked == 0);
-    };
-    for (;;) {
-      const long count = world.Send(fd, piece);
-      if (count > 0) {
-        sent += static_cast<std::size_t>(count);
-      } else if (is_still()) {
-        return sent;
-      } else {
-        world.LetArrive();
-      }
-    }
-  };
-  const std::size_t simulated = fill(simulated_);
-  filled_[fd] = {simulated, fill(real_)};
-  transcript_.push_back("Fill(" + NameOf(fd) + ")");
-  Settle("Fill");
-}
-
-void Lockstep::Drain(int fd, int sender) {
-  const auto drain = [&](World& world, std::size_t left) {
-    std::string room(4096, '\0');
-    const auto deadline = std::chrono::steady_clock::now() + bound_;
-    while (left > 0 && std::chrono::steady_clock::now() < deadline) {
-      const long count = world.Recv(fd, room);
-      if (count > 0) {
-        left -= std::min(left, static_cast<std::size_t>(count));
-      } else {
-        world.LetArrive();
-      }
-    }
-    if (left > 0) Fail("Drain", "all", std::string(world.Name()) + ": not all arrived");
-  };
-  const auto [simulated, real] = filled_.at(sender);
-  drain(simulated_, simulated);
-  drain(real_, real);
-  filled_.erase(sender);
-  transcript_.push_back("Drain(" + NameOf(fd) + ")");
-  Settle("Drain");
 }
 
 }  // namespace weir::sim::conformance

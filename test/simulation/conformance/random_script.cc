@@ -200,6 +200,12 @@ class Player {
   char next_ = 'a';
 };
 
+Steps Without(Steps steps, std::size_t at, std::size_t count) {
+  const auto first = steps.begin() + static_cast<std::ptrdiff_t>(at);
+  steps.erase(first, first + static_cast<std::ptrdiff_t>(std::min(count, steps.size() - at)));
+  return steps;
+}
+
 }  // namespace
 
 Steps RandomSteps(std::uint64_t seed, std::size_t count) {
@@ -224,15 +230,10 @@ Steps Shrink(Steps steps) {
   constexpr std::chrono::milliseconds kBound(300);
   for (std::size_t size = std::max<std::size_t>(steps.size() / 2, 1); size > 0; size /= 2) {
     for (std::size_t at = 0; at < steps.size();) {
-      Steps fewer = steps;
-      const auto first = fewer.begin() + static_cast<std::ptrdiff_t>(at);
-      fewer.erase(first,
-                  fewer.begin() + static_cast<std::ptrdiff_t>(std::min(at + size, steps.size())));
-      if (Play(fewer, kBound).has_value()) {
-        steps = std::move(fewer);
-      } else {
-        at += size;
-      }
+      Steps fewer = Without(steps, at, size);
+      const bool differs = Play(fewer, kBound).has_value();
+      if (!differs) at += size;
+      if (differs) steps = std::move(fewer);
     }
   }
   return steps;
