@@ -78,6 +78,7 @@ struct Exchange {
   std::uint64_t seen = 0;     // how far OnData has looked
   std::uint64_t written = 0;  // that the library took
   std::size_t need = 0;       // NeedAtLeast
+  std::size_t whole = 0;      // the largest piece that was written to an empty queue
   bool opened = false;
   bool ended = false;   // OnEnd
   bool closed = false;  // OnClose

@@ -60,6 +60,14 @@ void Life::JudgeService(Exchange& exchange) {
     world_.Find("fairness: {} bytes in one turn, of {} and a receive of {}", exchange.in_turn,
                 options_.read_budget, exchange.room);
   }
+  const Connection& connection = *exchange.connection;
+  if (connection.Input().size() > options_.max_input) {
+    world_.Find("limit: {} bytes of input, of {}", connection.Input().size(), options_.max_input);
+  }
+  // The first piece on an empty queue is taken whole.
+  if (connection.Pending() > std::max(options_.max_output, exchange.whole)) {
+    world_.Find("limit: {} bytes of output, of {}", connection.Pending(), options_.max_output);
+  }
   exchange.in_turn = exchange.room = 0;
   exchange.visits = 1;
   const bool waits = exchange.ref.Get() != nullptr && !exchange.ended &&

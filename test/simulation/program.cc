@@ -49,6 +49,7 @@ bool MayTouch(const Exchange& exchange) {
 void WriteSome(Life& life, Exchange& exchange, std::size_t count) {
   if (!MayTouch(exchange)) return;
   const std::string bytes = BytesOf(exchange.Downstream(), exchange.written, count);
+  if (exchange.connection->Pending() == 0) exchange.whole = std::max(exchange.whole, count);
   if (WriteSomehow(life, *exchange.connection, bytes)) {
     exchange.written += count;
     if (exchange.fin_wanted) life.world().Find("written: behind the end of the stream");
