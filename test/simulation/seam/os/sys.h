@@ -30,7 +30,6 @@ using sim::calls::Mutex;
 using sim::calls::Now;
 using sim::calls::OpenToRead;
 using sim::calls::PhysicalMemory;
-using sim::calls::PhysicalMemory;
 using sim::calls::Point;
 using sim::calls::Read;
 using sim::calls::Recv;
