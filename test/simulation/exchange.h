@@ -91,9 +91,8 @@ struct Exchange {
   bool fin_wanted = false;  // ShutdownWrite()
   bool close_said = false;  // Close(), or a throw, or kReject
   Clock::time_point close_said_at;
-  bool abort_said = false;   // Abort()
-  bool handler_set = false;  // SetHandler(): what was needed is forgotten
-  bool woken = false;        // ConnRef::Wake(): OnData may come with less than was needed
+  bool abort_said = false;  // Abort()
+  bool woken = false;       // ConnRef::Wake(): OnData may come with less than was needed
   Duration idle{};
   Clock::time_point moved;  // the turn in which bytes were last delivered
   Clock::time_point read_deadline;

@@ -37,7 +37,6 @@ class Peer final : public Actor {
   [[nodiscard]] Clock::time_point WakesAt() override;
 
   [[nodiscard]] bool IsDone() const noexcept { return done_; }
-  [[nodiscard]] bool IsConnected() const noexcept { return fd_ >= 0 && connected_; }
   [[nodiscard]] Exchange& exchange() const noexcept { return exchange_; }
   [[nodiscard]] Socket* socket() const noexcept { return world_.clients.FindSocket(fd_); }
   // What it is doing, for a finding.
