@@ -85,7 +85,9 @@ std::size_t ConnectionImpl::ServeOwed(std::size_t spent) {
       DeliverRing();
     }
   }
-  if (Has(kReadable)) ReadOnce();
+  // A handler that was set just now is called on the next visit: nothing may come to it before
+  // what is unread, least of all the peer's end.
+  if (Has(kReadable) && !Has(kRedeliver)) ReadOnce();
   if (!Has(kRegistered) && state_ != State::kDead) Register();
   EndVisit();
   return loop_->visit_spent - spent;

@@ -1,6 +1,7 @@
 // How input comes to a handler that does not consume all of it at once (framing).
 
 #include <string>
+#include <vector>
 
 #include "support/catch.h"
 #include "support/one_connection.h"
@@ -249,6 +250,29 @@ TEST_CASE("a handler that is set after the end gets no OnData", "[net][input]") 
   it.connection().Close();
   it.RunUntilQuiet();
   CHECK(upgraded.closes == 1);
+}
+
+TEST_CASE("a handler that is set while what was left is delivered again gets it before the end",
+          "[net][input]") {
+  Recorder upgraded;
+  OneConnection it;
+  it.handler.on_data = [](Connection& connection, std::string_view) {
+    connection.PauseRead();
+    return std::size_t{0};
+  };
+  Receive(it, "hello");
+  it.wire.ThenEnd();
+  it.RaiseEdge({.readable = true, .peer_ended = true});
+  it.RunUntilQuiet();
+  REQUIRE(it.handler.ends == 0);
+
+  it.handler.on_data = [&](Connection& connection, std::string_view) {
+    connection.SetHandler(upgraded);
+    return std::size_t{0};
+  };
+  it.connection().ResumeRead();
+  it.RunUntilQuiet();
+  CHECK(upgraded.calls == std::vector<std::string>{"data 5", "end", "close", "batch"});
 }
 
 TEST_CASE("to consume more than there is closes, and is no reason to read on", "[net][input]") {
