@@ -36,10 +36,16 @@ bool Connection::Receive(std::span<char> buffer, bool ask, Histogram& latencies)
   return true;
 }
 
-void Connection::Renew(Fd fd) {
+void Connection::Reset() {
   const linger reset{.l_onoff = 1, .l_linger = 0};
   ::setsockopt(fd_.Get(), SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-  fd_ = Fd();
+  fd_.Close();
+  ended_ = true;
+}
+
+void Connection::Renew(Fd fd) {
+  Reset();
+  ended_ = false;
   fd_ = std::move(fd);
   start_ += received_;
   received_ = sent_ = goal_ = answered_ = 0;

@@ -34,11 +34,13 @@ class Connection final {
 
   void AskFirst(Clock::time_point now) {
     for (Clock::time_point& at : asked_at_) at = now;
-    goal_ = size_ * asked_at_.size();
+    goal_ += size_ * asked_at_.size();
   }
 
-  // Ends what there is with a reset, which leaves no port in TIME_WAIT, and begins anew on `fd`.
-  // REQUIRES: Idle().
+  // Ends it with a reset, which leaves no port in TIME_WAIT.
+  void Reset();
+
+  // The same, and begins anew on `fd`. REQUIRES: Idle().
   void Renew(Fd fd);
 
   // One recv. Records the requests that are answered and, while `ask` is set, makes up for them
@@ -59,7 +61,8 @@ class Connection final {
   [[nodiscard]] bool Blocked() const { return blocked_; }
   [[nodiscard]] bool Ended() const { return ended_; }
   [[nodiscard]] bool Idle() const { return received_ == goal_; }
-  [[nodiscard]] std::string Position() const;  // how far it is, in words
+  [[nodiscard]] std::uint64_t Answered() const { return answered_; }  // requests, since it began
+  [[nodiscard]] std::string Position() const;                         // how far it is, in words
 
   bool watched_for_output = false;  // Load's note of what epoll was told
 

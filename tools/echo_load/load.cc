@@ -7,30 +7,15 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <ctime>
 #include <utility>
 
+#include "echo_load/cpu_time.h"
 #include "echo_load/failure.h"
 
 namespace echo_load {
 namespace {
 
 constexpr std::chrono::seconds kSilenceLimit{10};
-
-// Of all threads of a process, to the nanosecond also while it runs (/proc/PID/schedstat is of one
-// thread, and looked after only once a tick).
-std::chrono::nanoseconds CpuTime(int pid) {
-  if (pid == 0) return {};
-  clockid_t clock{};
-  timespec time{};
-  if (const int error = ::clock_getcpuclockid(pid, &clock)) {
-    throw Failure(fmt::format("CPU time of process {}: {}", pid, ErrorText(error)));
-  }
-  if (::clock_gettime(clock, &time) != 0) {
-    throw Failure(fmt::format("CPU time of process {}: {}", pid, ErrorText(errno)));
-  }
-  return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
-}
 
 void AllowDescriptors(std::size_t wanted) {
   rlimit limit{};
@@ -54,9 +39,42 @@ void Load::Open() {
 }
 
 void Load::Run() {
-  const std::chrono::nanoseconds server_time_before = CpuTime(options_.server_pid);
+  const auto server_time = [&] {
+    return options_.server_pid == 0 ? std::chrono::nanoseconds() : CpuTime(options_.server_pid);
+  };
+  const std::chrono::nanoseconds server_time_before = server_time();
+  AskUntil(Clock::now() + std::chrono::duration_cast<Clock::duration>(options_.time));
+  server_time_ = server_time() - server_time_before;
+  Finish();
+}
+
+void Load::Ask(std::chrono::duration<double> time) {
+  latencies_ = Histogram();
+  AskUntil(Clock::now() + std::chrono::duration_cast<Clock::duration>(time));
+  while (!std::ranges::all_of(connections_, &Connection::Idle)) Turn(Clock::time_point::max());
+}
+
+void Load::Finish() {
+  for (Connection& connection : connections_) {
+    connection.Finish();
+    Watch(connection);
+  }
+  while (open_ > 0) Turn(Clock::time_point::max());
+}
+
+void Load::Reset() {
+  for (Connection& connection : connections_) connection.Reset();
+  open_ = 0;
+}
+
+std::uint64_t Load::Answered() const {
+  std::uint64_t answered = 0;
+  for (const Connection& connection : connections_) answered += connection.Answered();
+  return answered;
+}
+
+void Load::AskUntil(Clock::time_point end) {
   const Clock::time_point began = Clock::now();
-  const Clock::time_point end = began + std::chrono::duration_cast<Clock::duration>(options_.time);
   last_byte_ = began;
   asking_ = true;
   for (Connection& connection : connections_) {
@@ -65,15 +83,8 @@ void Load::Run() {
     Watch(connection);
   }
   while (Clock::now() < end) Turn(end);
-
   asking_ = false;
   elapsed_ = Clock::now() - began;
-  server_time_ = CpuTime(options_.server_pid) - server_time_before;
-  for (Connection& connection : connections_) {
-    connection.Finish();
-    Watch(connection);
-  }
-  while (open_ > 0) Turn(Clock::time_point::max());
 }
 
 void Load::OpenOne() {

@@ -27,11 +27,24 @@ class Load final {
   void Open();
   // For as long as the options say, then to the end of every connection. Throws Failure.
   void Run();
+
+  // In place of Run(), and as often as is wanted: asks for that long (in no time each connection
+  // asks once), then waits until all is answered. What the observers tell is of the last call.
+  // Throws Failure. REQUIRES: no --reconnect.
+  void Ask(std::chrono::duration<double> time);
+  void Finish();  // each connection half-closes, and wants the peer's end; throws Failure
+  void Reset();   // each connection is reset
+
+  [[nodiscard]] const Histogram& Latencies() const { return latencies_; }
+  [[nodiscard]] std::chrono::duration<double> Elapsed() const { return elapsed_; }
+  [[nodiscard]] std::uint64_t Answered() const;  // all requests so far, also those of no latency
+
   void PrintTable() const;
   void PrintJson() const;
 
  private:
   void OpenOne();
+  void AskUntil(Clock::time_point end);
   Fd ConnectAndWatch(std::size_t index);
   void Turn(Clock::time_point end);
   void Handle(Connection& connection, std::uint32_t events);

@@ -1,11 +1,76 @@
-#include <cstdlib>
-#include <string_view>
-#include "models/serve.h"
+// weir-models: the models of network I/O, each as a small echo server, measured side by side.
+//
+// EXIT CODE  0 all went as it has to (a model that says where it ends is no failure), 1 a server
+//            failed, or the system refused what the laboratory needs, 2 wrong usage.
 
-int main(int argc, char** argv) {
-  if (argc < 3 || std::string_view(argv[1]) != "serve") return 2;
-  const models::Model* const model = models::FindModel(argv[2]);
-  if (model == nullptr) return 2;
-  models::Serve(*model, argc > 3 ? static_cast<std::uint16_t>(std::atoi(argv[3])) : 0);
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <exception>
+#include <optional>
+#include <span>
+#include <variant>
+
+#include "echo_load/failure.h"
+#include "models/campaign.h"
+#include "models/edges.h"
+#include "models/machine.h"
+#include "models/measure.h"
+#include "models/options.h"
+#include "models/plot.h"
+#include "models/report.h"
+#include "models/serve.h"
+#include "models/server_child.h"
+
+namespace models {
+namespace {
+
+int Run(const MeasureOptions& options) {
+  if (!options.plot.empty()) CheckPlot(options.plot);
+  const std::optional<Cpus> cpus = PickCpus();
+  const std::string machine = DescribeMachine(cpus);
+  const Results results = RunCampaign(options, cpus);
+  options.json ? PrintJson(results, options, machine) : PrintTables(results, options, machine);
+  if (!options.plot.empty()) Plot(results, options, machine, options.plot);
+  return results.AllAsExpected() ? 0 : 1;
+}
+
+int Run(const ServeOptions& options) {
+  Serve(*options.model, options.port);
   return 0;
 }
+
+int Run(const EdgesOptions& options) {
+  RunEdges(options.json);
+  return 0;
+}
+
+int Run(const HelpOptions&) {
+  fmt::print("{}", HelpText());
+  return 0;
+}
+
+int Main(int argc, char** argv) {
+  try {
+    const std::span<char* const> words(argv, static_cast<std::size_t>(argc));
+    if (argc > 1 && words[1] == kChildCommand) return RunChild(words.subspan(1));
+    const Options options = ParseOptions(argc, argv);
+    const int code = std::visit([](const auto& chosen) { return Run(chosen); }, options);
+    if (std::fflush(stdout) != 0) {
+      throw echo_load::Failure("stdout: " + echo_load::ErrorText(errno));
+    }
+    return code;
+  } catch (const echo_load::UsageError& error) {
+    fmt::print(stderr, "weir-models: {} (see --help)\n", error.what());
+    return 2;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "weir-models: {}\n", error.what());
+    return 1;
+  }
+}
+
+}  // namespace
+}  // namespace models
+
+int main(int argc, char** argv) { return models::Main(argc, argv); }

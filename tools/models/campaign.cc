@@ -1,0 +1,93 @@
+#include "models/campaign.h"
+
+#include <fmt/format.h>
+#include <sched.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <string>
+
+namespace models {
+namespace {
+
+class Progress final {
+ public:
+  Progress() = default;
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+  ~Progress() { Show(""); }
+
+  void Show(const std::string& text) const {
+    if (is_terminal_) fmt::print(stderr, "\r\033[K{}", text);
+  }
+
+ private:
+  const bool is_terminal_ = ::isatty(STDERR_FILENO) != 0;
+};
+
+// As many as may be: the servers inherit the limit. Returns it.
+std::size_t RaiseDescriptorLimit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return SIZE_MAX;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);  // if not, a load that needs more says so
+  return limit.rlim_cur;
+}
+
+Outcome MeasureIfPossible(const Model& model, const Load& load, const std::optional<Cpus>& cpus,
+                          std::size_t descriptors) {
+  constexpr std::size_t kOthers = 32;
+  const std::size_t needed = load.active + load.idle + kOthers;
+  if (needed <= descriptors) return Measure(model, load, cpus);
+  return {.measured = std::nullopt,
+          .refused = {.why = fmt::format("a process needs {} descriptors for that, and may have {} "
+                                         "(ulimit -Hn)",
+                                         needed, descriptors),
+                      .expected = true}};
+}
+
+void StayOn(int cpu) {
+  cpu_set_t only;
+  CPU_ZERO(&only);
+  CPU_SET(static_cast<std::size_t>(cpu), &only);
+  ::sched_setaffinity(0, sizeof(only), &only);  // it was allowed a moment ago
+}
+
+}  // namespace
+
+Results RunCampaign(const MeasureOptions& options, const std::optional<Cpus>& cpus) {
+  const std::size_t descriptors = RaiseDescriptorLimit();
+  if (cpus) StayOn(cpus->load);
+  Results results;
+  for (const std::size_t idle : options.idle) {
+    for (const Model* const model : options.models) {
+      results.cells.push_back({.model = model, .idle = idle, .rounds = {}, .refused = {}});
+    }
+  }
+  const Progress progress;
+  auto order = options.models;
+  for (std::size_t round = 0; round < options.rounds; ++round) {
+    for (const std::size_t idle : options.idle) {
+      for (const Model* const model : order) {
+        Cell& cell = results.At(*model, idle);
+        if (cell.refused) continue;
+        progress.Show(fmt::format("round {} of {}: {} beside {} idle connections", round + 1,
+                                  options.rounds, model->name, idle));
+        const Load load{.active = options.active, .idle = idle, .seconds = options.seconds};
+        Outcome outcome = MeasureIfPossible(*model, load, cpus, descriptors);
+        if (outcome.measured) {
+          cell.rounds.push_back(*outcome.measured);
+        } else {
+          cell.refused = std::move(outcome.refused);
+        }
+      }
+    }
+    std::ranges::rotate(order, order.begin() + 1);
+  }
+  return results;
+}
+
+}  // namespace models

@@ -1,0 +1,14 @@
+// Where it was measured, in one line.
+
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "models/measure.h"
+
+namespace models {
+
+[[nodiscard]] std::string DescribeMachine(const std::optional<Cpus>& cpus);
+
+}  // namespace models

@@ -1,0 +1,171 @@
+#include "models/measure.h"
+
+#include <fmt/format.h>
+#include <sched.h>
+#include <time.h>
+
+#include <algorithm>
+#include <chrono>
+#include <exception>
+
+#include "echo_load/failure.h"
+#include "echo_load/load.h"
+#include "echo_load/options.h"
+
+namespace models {
+namespace {
+
+using echo_load::Failure;
+using Seconds = std::chrono::duration<double>;
+
+constexpr Seconds kWarmUp{0.05};
+constexpr Seconds kQuiet{0.2};
+constexpr std::size_t kRequestBytes = 64;
+
+echo_load::Options LoadOptions(const ServerProcess& server, std::size_t connections) {
+  echo_load::Options options;
+  options.url = server.Url();
+  options.connections = connections;
+  options.size_bytes = kRequestBytes;
+  return options;
+}
+
+// The server's figures, between two moments in which nothing is in flight. To ask for the context
+// switches costs the server something: that happens outside the other figures.
+class Window final {
+ public:
+  explicit Window(ServerProcess& server)
+      : server_(server),
+        switches_(server.ReadSwitches()),
+        cpu_(server.CpuTime()),
+        calls_(server.ReadCalls()) {}
+
+  void End() {
+    cpu_ = server_.CpuTime() - cpu_;
+    const Calls calls = server_.ReadCalls();
+    calls_ = {.waits = calls.waits - calls_.waits,
+              .receives = calls.receives - calls_.receives,
+              .sends = calls.sends - calls_.sends,
+              .in_vain = calls.in_vain - calls_.in_vain,
+              .others = calls.others - calls_.others};
+    const Switches switches = server_.ReadSwitches();
+    switches_ = {.wakeups = switches.wakeups - switches_.wakeups,
+                 .preemptions = switches.preemptions - switches_.preemptions};
+  }
+
+  // What was used between the constructor and End().
+  [[nodiscard]] Seconds Cpu() const { return cpu_; }
+  [[nodiscard]] const Calls& Made() const { return calls_; }
+  [[nodiscard]] const Switches& Switched() const { return switches_; }
+
+ private:
+  ServerProcess& server_;
+  Switches switches_;
+  std::chrono::nanoseconds cpu_;
+  Calls calls_;
+};
+
+void MeasureMemory(ServerProcess& server, echo_load::Load& crowd, std::size_t idle,
+                   Measured& measured) {
+  const auto private_before = static_cast<double>(server.PrivateBytes());
+  const auto stacks_before = static_cast<double>(KernelStackBytes());
+  crowd.Open();
+  crowd.Ask(Seconds::zero());
+  const auto connections = static_cast<double>(idle);
+  const auto grown = [&](std::size_t now, double before) {
+    return std::max((static_cast<double>(now) - before) / connections, 0.0);
+  };
+  measured.bytes_per_connection = grown(server.PrivateBytes(), private_before);
+  measured.kernel_stack_per_connection = grown(KernelStackBytes(), stacks_before);
+}
+
+void MeasureQuiet(ServerProcess& server, Measured& measured) {
+  Window window(server);
+  const timespec time{.tv_sec = 0, .tv_nsec = static_cast<long>(kQuiet.count() * 1e9)};
+  ::nanosleep(&time, nullptr);
+  window.End();
+  measured.idle_cpu_percent = 100 * window.Cpu() / kQuiet;
+  // To sleep again after the first question, to be asked the second: one of them is no wake-up.
+  const std::uint64_t wakeups = std::max<std::uint64_t>(window.Switched().wakeups, 1) - 1;
+  measured.idle_wakeups_per_second = static_cast<double>(wakeups) / kQuiet.count();
+}
+
+void MeasureRequests(ServerProcess& server, echo_load::Load& active, double seconds,
+                     Measured& measured) {
+  const std::uint64_t answered_before = active.Answered();
+  Window window(server);
+  active.Ask(Seconds(seconds));
+  measured.threads = static_cast<double>(server.Threads());
+  window.End();
+  const auto requests = static_cast<double>(active.Answered() - answered_before);
+  const auto each = [&](std::uint64_t count) { return static_cast<double>(count) / requests; };
+
+  const Switches& switched = window.Switched();
+  const Calls& made = window.Made();
+  measured.requests_per_cpu_second =
+      requests / std::max(window.Cpu(), Seconds(std::chrono::microseconds(1))).count();
+  measured.requests_per_second =
+      static_cast<double>(active.Latencies().Total()) / active.Elapsed().count();
+  measured.p50_us = active.Latencies().QuantileMicros(0.5);
+  measured.p999_us = active.Latencies().QuantileMicros(0.999);
+  measured.wakeups = each(switched.wakeups);
+  measured.switches = each(switched.wakeups + switched.preemptions);
+  measured.calls = each(made.Total());
+  measured.waits = each(made.waits);
+  measured.copies = each(made.receives + made.sends);
+  measured.in_vain = each(made.in_vain);
+  measured.others = each(made.others);
+}
+
+Measured MeasureServer(ServerProcess& server, const Load& load) {
+  Measured measured;
+  const echo_load::Options active_options = LoadOptions(server, load.active);
+  const echo_load::Options idle_options = LoadOptions(server, load.idle);
+  echo_load::Load active(active_options);
+  echo_load::Load crowd(idle_options);
+  active.Open();
+  active.Ask(kWarmUp);
+  if (load.idle != 0) MeasureMemory(server, crowd, load.idle, measured);
+  MeasureQuiet(server, measured);
+  MeasureRequests(server, active, load.seconds, measured);
+  active.Finish();
+  if (load.idle != 0) crowd.Reset();  // 10,000 ports in TIME_WAIT would burden whoever comes next
+  server.Stop();
+  return measured;
+}
+
+// What the server says of it is the better reason.
+Refused Explain(const Failure& failure, ServerProcess& server) {
+  const std::string said = server.LastWords();
+  const auto ended = server.Ended();
+  const bool expected = !ended && said.find("is refused") != std::string::npos;
+  std::string why = failure.what();
+  if (ended) why += fmt::format("; the server {}", *ended);
+  if (!said.empty()) why += fmt::format("; the server said: {}", said);
+  return {.why = std::move(why), .expected = expected};
+}
+
+}  // namespace
+
+std::optional<Cpus> PickCpus() {
+  cpu_set_t allowed;
+  if (::sched_getaffinity(0, sizeof(allowed), &allowed) != 0) return std::nullopt;
+  std::optional<int> first;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(static_cast<std::size_t>(cpu), &allowed)) continue;
+    if (first) return Cpus{.server = *first, .load = cpu};
+    first = cpu;
+  }
+  return std::nullopt;
+}
+
+Outcome Measure(const Model& model, const Load& load, const std::optional<Cpus>& cpus) {
+  ServerProcess server(model, cpus ? std::optional(cpus->server) : std::nullopt);
+  try {
+    return {.measured = MeasureServer(server, load), .refused = {}};
+  } catch (const Failure& failure) {
+    return {.measured = std::nullopt, .refused = Explain(failure, server)};
+  }
+}
+
+}  // namespace models

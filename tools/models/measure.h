@@ -1,0 +1,72 @@
+// One model under one load: what the table's cells are made of.
+//
+// A server is started for each, on a CPU of its own. The active connections are opened and warmed
+// up, then the idle ones, each of which has one request answered. Then nothing happens for a while,
+// and then the active ones ask. All counts are taken while nothing is in flight, so that they
+// belong to the requests between them and to no others.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "models/catalogue.h"
+#include "models/server_process.h"
+
+namespace models {
+
+struct Load {
+  std::size_t active = 0;
+  std::size_t idle = 0;
+  double seconds = 0;
+};
+
+// For the server, and for the load.
+struct Cpus {
+  int server = 0;
+  int load = 0;
+};
+
+// The first two that this process may use; nothing if it has only one.
+[[nodiscard]] std::optional<Cpus> PickCpus();
+
+struct Measured {
+  double requests_per_cpu_second = 0;
+  double requests_per_second = 0;
+  double p50_us = 0;
+  double p999_us = 0;
+  double threads = 0;
+  double idle_cpu_percent = 0;  // of one CPU, while nobody asks
+  double idle_wakeups_per_second = 0;
+
+  // For each idle connection: its process's own memory, and the kernel's stack of its thread.
+  double bytes_per_connection = 0;
+  double kernel_stack_per_connection = 0;
+
+  // For each request.
+  double wakeups = 0;
+  double switches = 0;  // those, and being put aside for another thread
+  double calls = 0;     // system calls, of which:
+  double waits = 0;     // wait
+  double copies = 0;    // copy
+  double in_vain = 0;   // find nothing to copy (EAGAIN)
+  double others = 0;
+};
+
+// Why there are no figures. `expected`: the model itself said that it can go no further.
+struct Refused {
+  std::string why;
+  bool expected = false;
+};
+
+struct Outcome {
+  std::optional<Measured> measured;
+  Refused refused;  // if not
+};
+
+[[nodiscard]] Outcome Measure(const Model& model, const Load& load,
+                              const std::optional<Cpus>& cpus);
+
+}  // namespace models

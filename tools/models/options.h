@@ -1,0 +1,44 @@
+// What the command line of weir-models says.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "models/catalogue.h"
+
+namespace models {
+
+struct MeasureOptions {
+  std::vector<const Model*> models;                       // all, unless some were named
+  std::vector<std::size_t> idle = {0, 10, 1000, 10'000};  // connections beside the active ones
+  std::size_t active = 10;
+  std::size_t rounds = 3;
+  double seconds = 0.3;  // of each load
+  bool json = false;
+  std::string plot;  // a file for the chart, or empty
+};
+
+struct ServeOptions {
+  const Model* model = nullptr;
+  std::uint16_t port = 0;
+};
+
+struct EdgesOptions {
+  bool json = false;
+};
+
+struct HelpOptions {};
+
+using Options = std::variant<MeasureOptions, ServeOptions, EdgesOptions, HelpOptions>;
+
+[[nodiscard]] std::string HelpText();
+
+// Throws echo_load::UsageError.
+[[nodiscard]] Options ParseOptions(int argc, char** argv);
+
+}  // namespace models

@@ -1,0 +1,194 @@
+#include "models/report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <functional>
+#include <vector>
+
+namespace models {
+namespace {
+
+using Row = std::vector<std::string>;
+
+struct Column {
+  std::string title;
+  std::function<std::string(const Cell&, const Measured&)> text;
+};
+
+// 12,345
+std::string Whole(double value) {
+  std::string digits = fmt::format("{:.0f}", value);
+  for (std::size_t at = digits.size(); at > 3; at -= 3) digits.insert(at - 3, 1, ',');
+  return digits;
+}
+
+std::string Short(double value) { return fmt::format("{:.2f}", value); }
+
+// Less than a page is what the allocator had left over.
+std::string Memory(double bytes, const Cell& cell) {
+  constexpr std::size_t kLeastCrowd = 1000;
+  if (cell.idle < kLeastCrowd) return "";
+  return bytes < 10'240 ? Whole(bytes) + " B" : Whole(bytes / 1024) + " KiB";
+}
+
+const std::vector<Column>& CostColumns() {
+  static const std::vector<Column> kColumns = {
+      {"requests per CPU second",
+       [](const Cell&, const Measured& it) { return Whole(it.requests_per_cpu_second); }},
+      {"p50 us", [](const Cell&, const Measured& it) { return Whole(it.p50_us); }},
+      {"p99.9 us", [](const Cell&, const Measured& it) { return Whole(it.p999_us); }},
+      {"threads", [](const Cell&, const Measured& it) { return Whole(it.threads); }},
+      {"memory per idle connection",
+       [](const Cell& cell, const Measured& it) { return Memory(it.bytes_per_connection, cell); }},
+      {"and kernel stack",
+       [](const Cell& cell, const Measured& it) {
+         return Memory(it.kernel_stack_per_connection, cell);
+       }},
+      {"idle CPU", [](const Cell&,
+                      const Measured& it) { return fmt::format("{:.1f} %", it.idle_cpu_percent); }},
+      {"idle wake-ups per s",
+       [](const Cell&, const Measured& it) { return Whole(it.idle_wakeups_per_second); }},
+  };
+  return kColumns;
+}
+
+const std::vector<Column>& RequestColumns() {
+  static const std::vector<Column> kColumns = {
+      {"system calls", [](const Cell&, const Measured& it) { return Short(it.calls); }},
+      {"waiting",
+       [](const Cell& cell, const Measured& it) {
+         return cell.model->waits_in_calls_that_copy ? "in recv" : Short(it.waits);
+       }},
+      {"copying", [](const Cell&, const Measured& it) { return Short(it.copies); }},
+      {"in vain", [](const Cell&, const Measured& it) { return Short(it.in_vain); }},
+      {"other", [](const Cell&, const Measured& it) { return Short(it.others); }},
+      {"wake-ups", [](const Cell&, const Measured& it) { return Short(it.wakeups); }},
+      {"context switches", [](const Cell&, const Measured& it) { return Short(it.switches); }},
+  };
+  return kColumns;
+}
+
+void PrintRows(const std::vector<Row>& rows) {
+  std::vector<std::size_t> widths(rows.front().size(), 0);
+  for (const Row& row : rows) {
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  const auto print = [&](const Row& row) {
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      if (i == 0) {
+        fmt::print("| {:<{}} |", row[i], widths[i]);
+      } else {
+        fmt::print(" {:>{}} |", row[i], widths[i]);
+      }
+    }
+    fmt::print("\n");
+  };
+  print(rows.front());
+  for (std::size_t i = 0; i < widths.size(); ++i) {
+    const std::string line(widths[i], '-');
+    fmt::print("{}", i == 0 ? fmt::format("| {} |", line) : fmt::format(" {}: |", line.substr(1)));
+  }
+  fmt::print("\n");
+  for (auto row = rows.begin() + 1; row != rows.end(); ++row) print(*row);
+}
+
+void PrintTable(const Results& results, std::size_t idle, const std::string& title,
+                const std::vector<Column>& columns) {
+  std::vector<Row> rows(1, {title});
+  for (const Column& column : columns) rows.front().push_back(column.title);
+  for (const Cell& cell : results.cells) {
+    if (cell.idle != idle) continue;
+    Row& row = rows.emplace_back(Row{std::string(cell.model->title)});
+    if (cell.rounds.empty()) {
+      row.emplace_back("no: see below");
+      row.resize(rows.front().size());
+      continue;
+    }
+    const Measured median = cell.Median();
+    for (const Column& column : columns) row.push_back(column.text(cell, median));
+  }
+  PrintRows(rows);
+}
+
+std::string LoadTitle(std::size_t active, std::size_t idle) {
+  const std::string asking =
+      fmt::format("{} connection{} ask{}", active, active == 1 ? "" : "s", active == 1 ? "s" : "");
+  if (idle == 0) return asking;
+  return fmt::format("{}, {} idle", asking, Whole(static_cast<double>(idle)));
+}
+
+void PrintRefusals(const Results& results) {
+  for (const Cell& cell : results.cells) {
+    if (!cell.refused) continue;
+    fmt::print("{} beside {} idle connections: {}{}\n", cell.model->title,
+               Whole(static_cast<double>(cell.idle)),
+               cell.refused->expected ? "" : "FAILED: ", cell.refused->why);
+  }
+}
+
+std::string Quoted(std::string_view text) {
+  std::string quoted = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      quoted += fmt::format("\\{}", c);
+    } else if (static_cast<unsigned char>(c) < 0x20) {
+      quoted += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
+    } else {
+      quoted += c;
+    }
+  }
+  return quoted + '"';
+}
+
+std::string JsonFigures(const Measured& measured) {
+  std::string text;
+  for (const Figure& figure : kFigures) {
+    text += fmt::format("{}{}:{:.6g}", text.empty() ? "" : ",", Quoted(figure.name),
+                        measured.*figure.value);
+  }
+  return "{" + text + "}";
+}
+
+std::string JsonCell(const Cell& cell) {
+  std::string text = fmt::format("{{\"model\":{},\"idle\":{}", Quoted(cell.model->name), cell.idle);
+  if (cell.refused) {
+    text += fmt::format(",\"refused\":{},\"expected\":{}", Quoted(cell.refused->why),
+                        cell.refused->expected);
+  }
+  if (!cell.rounds.empty()) text += ",\"median\":" + JsonFigures(cell.Median());
+  text += ",\"rounds\":[";
+  for (const Measured& round : cell.rounds) {
+    text += (&round == cell.rounds.data() ? "" : ",") + JsonFigures(round);
+  }
+  return text + "]}";
+}
+
+}  // namespace
+
+void PrintTables(const Results& results, const MeasureOptions& options,
+                 const std::string& machine) {
+  for (const std::size_t idle : options.idle) {
+    const std::string title = LoadTitle(options.active, idle);
+    PrintTable(results, idle, title, CostColumns());
+    fmt::print("\n");
+    PrintTable(results, idle, title + ": for each request", RequestColumns());
+    fmt::print("\n");
+  }
+  PrintRefusals(results);
+  fmt::print("{}.\nMedians of {} rounds of {:g} s.{}\n", machine, options.rounds, options.seconds,
+             results.AllAsExpected() ? " Every byte of every echo was right." : "");
+}
+
+void PrintJson(const Results& results, const MeasureOptions& options, const std::string& machine) {
+  fmt::print("{{\"machine\":{},\"active\":{},\"seconds\":{:g},\"rounds\":{},\"results\":[\n",
+             Quoted(machine), options.active, options.seconds, options.rounds);
+  for (const Cell& cell : results.cells) {
+    fmt::print("{}{}\n", JsonCell(cell), &cell == &results.cells.back() ? "" : ",");
+  }
+  fmt::print("]}}\n");
+}
+
+}  // namespace models

@@ -1,0 +1,181 @@
+#include "models/server_process.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <csignal>
+#include <fstream>
+#include <new>
+#include <string_view>
+#include <vector>
+
+#include "echo_load/cpu_time.h"
+#include "echo_load/failure.h"
+#include "models/serve.h"
+#include "models/server_child.h"
+
+namespace models {
+
+using echo_load::ErrorText;
+using echo_load::Failure;
+
+namespace {
+
+constexpr std::chrono::seconds kLimit{20};  // for an answer, and for an end
+constexpr timespec kPause{.tv_sec = 0, .tv_nsec = 100'000};
+
+[[noreturn]] void Fail(const char* call) {
+  const int error = errno;
+  throw Failure(fmt::format("{}: {}", call, ErrorText(error)));
+}
+
+// Looks every now and then whether it is so. False if it is not for too long.
+template <class Condition>
+bool Await(Condition condition) {
+  const auto end = std::chrono::steady_clock::now() + kLimit;
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    ::nanosleep(&kPause, nullptr);
+  }
+  return true;
+}
+
+// The number behind `name` in a file of "name: number" lines.
+std::size_t NumberIn(const std::string& path, std::string_view name) {
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    if (!line.starts_with(name)) continue;
+    const std::size_t begin = line.find_first_of("0123456789", name.size());
+    if (begin == std::string::npos) break;
+    std::size_t value = 0;
+    if (std::from_chars(line.data() + begin, line.data() + line.size(), value).ec == std::errc()) {
+      return value;
+    }
+  }
+  throw Failure(fmt::format("{}: no '{}' there", path, name));
+}
+
+std::string HowItEnded(int status) {
+  if (WIFSIGNALED(status)) return fmt::format("died of signal {}", WTERMSIG(status));
+  return fmt::format("ended with exit code {}", WEXITSTATUS(status));
+}
+
+}  // namespace
+
+ServerProcess::ServerProcess(const Model& model, std::optional<int> cpu)
+    : page_fd_(::memfd_create("counters of a server", MFD_CLOEXEC)),
+      said_(::memfd_create("stderr of a server", MFD_CLOEXEC)) {
+  if (page_fd_.Get() < 0 || said_.Get() < 0) Fail("memfd_create");
+  if (::ftruncate(page_fd_.Get(), sizeof(SharedPage)) != 0) Fail("ftruncate");
+  void* const memory =
+      ::mmap(nullptr, sizeof(SharedPage), PROT_READ | PROT_WRITE, MAP_SHARED, page_fd_.Get(), 0);
+  if (memory == MAP_FAILED) Fail("mmap");
+  page_ = ::new (memory) SharedPage;
+  const Listener listener = Listen(0);
+  const echo_load::Fd owner(listener.fd);
+  url_ = fmt::format("tcp://127.0.0.1:{}", listener.port);
+  Start(model, listener.fd, cpu);
+}
+
+ServerProcess::~ServerProcess() {
+  if (pid_ != 0) {
+    ::kill(pid_, SIGKILL);
+    ::waitpid(pid_, nullptr, 0);
+  }
+  ::munmap(page_, sizeof(SharedPage));
+}
+
+void ServerProcess::Start(const Model& model, int listener, std::optional<int> cpu) {
+  std::vector<std::string> words = ChildArguments(model.name, listener, page_fd_.Get());
+  words.insert(words.begin(), "weir-models");
+  std::vector<char*> arguments;
+  for (std::string& word : words) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  cpu_set_t cpus;
+  CPU_ZERO(&cpus);
+  if (cpu) CPU_SET(static_cast<std::size_t>(*cpu), &cpus);
+
+  pid_ = ::fork();
+  if (pid_ < 0) {
+    pid_ = 0;
+    Fail("fork");
+  }
+  if (pid_ != 0) return;
+  // The child, until exec: system calls alone.
+  ::setpgid(0, 0);  // Ctrl-C is for the laboratory, which then ends this
+  ::dup2(said_.Get(), STDERR_FILENO);
+  ::fcntl(listener, F_SETFD, 0);
+  ::fcntl(page_fd_.Get(), F_SETFD, 0);
+  if (cpu) ::sched_setaffinity(0, sizeof(cpus), &cpus);
+  ::execv("/proc/self/exe", arguments.data());
+  ::_exit(127);
+}
+
+void ServerProcess::Stop() {
+  ::kill(pid_, SIGTERM);
+  if (!Await([&] { return Ended().has_value(); })) throw Failure("the server does not end");
+  if (status_ != 0) throw Failure("asked to end, it did otherwise");
+}
+
+std::chrono::nanoseconds ServerProcess::CpuTime() const { return echo_load::CpuTime(pid_); }
+
+Switches ServerProcess::ReadSwitches() {
+  const std::uint64_t question = page_->asked.load() + 1;
+  page_->asked = question;
+  ::kill(pid_, SIGUSR1);
+  if (!Await([&] { return page_->answered.load() == question || Ended(); })) {
+    throw Failure("the server does not tell what it uses");
+  }
+  return {.wakeups = page_->wakeups.load(), .preemptions = page_->preemptions.load()};
+}
+
+Calls ServerProcess::ReadCalls() const {
+  const Counters& counters = page_->counters;
+  return {.waits = counters.waits.load(),
+          .receives = counters.receives.load(),
+          .sends = counters.sends.load(),
+          .in_vain = counters.in_vain.load(),
+          .others = counters.others.load() + counters.threads.load()};
+}
+
+std::size_t ServerProcess::Threads() const { return NumberIn(ProcFile("status"), "Threads:"); }
+
+std::size_t ServerProcess::PrivateBytes() const {
+  const std::string file = ProcFile("smaps_rollup");
+  return (NumberIn(file, "Private_Clean:") + NumberIn(file, "Private_Dirty:")) << 10;
+}
+
+std::string ServerProcess::LastWords() const {
+  std::array<char, 4096> text{};
+  const off_t end = ::lseek(said_.Get(), 0, SEEK_END);
+  const auto room = static_cast<off_t>(text.size());
+  const off_t begin = std::max(end - room, off_t{0});
+  const ssize_t got = ::pread(said_.Get(), text.data(), text.size(), begin);
+  std::string_view said(text.data(), static_cast<std::size_t>(std::max(got, ssize_t{0})));
+  while (said.ends_with('\n')) said.remove_suffix(1);
+  const std::size_t line = said.rfind('\n');
+  return std::string(line == std::string_view::npos ? said : said.substr(line + 1));
+}
+
+std::optional<std::string> ServerProcess::Ended() {
+  if (pid_ != 0 && ::waitpid(pid_, &status_, WNOHANG) != pid_) return std::nullopt;
+  pid_ = 0;
+  return HowItEnded(status_);
+}
+
+std::string ServerProcess::ProcFile(const char* name) const {
+  return fmt::format("/proc/{}/{}", pid_, name);
+}
+
+std::size_t KernelStackBytes() { return NumberIn("/proc/meminfo", "KernelStack:") << 10; }
+
+}  // namespace models
