@@ -30,7 +30,7 @@ struct Stats {
   std::uint64_t stale_events = 0;  // of these, for a slot whose owner was gone
   std::uint64_t receives = 0;      // receive calls
   std::uint64_t sends = 0;         // send calls
-  std::uint64_t would_block = 0;   // of both, those that found nothing to do (EAGAIN)
+  std::uint64_t would_block = 0;   // of both, and of accepting: calls that found nothing (EAGAIN)
   std::uint64_t bytes_in = 0;
   std::uint64_t bytes_out = 0;
   std::uint64_t owed = 0;        // visits from the owed list
@@ -38,7 +38,7 @@ struct Stats {
   std::uint64_t timeouts = 0;    // OnTimeout calls, and peers that stalled
   std::uint64_t shed = 0;        // connections reset because of Options::max_buffered
   std::uint64_t mail = 0;        // posted tasks run
-  std::uint64_t wakeups = 0;     // sleeps ended by a post: one eventfd write each
+  std::uint64_t wakeups = 0;     // sleeps ended by a post, or by work from outside a turn
   std::uint64_t exceptions = 0;  // out of callbacks and tasks
 };
 

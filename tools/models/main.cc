@@ -22,6 +22,7 @@
 #include "models/report.h"
 #include "models/serve.h"
 #include "models/server_child.h"
+#include "models/trace.h"
 
 namespace models {
 namespace {
@@ -43,6 +44,11 @@ int Run(const ServeOptions& options) {
 
 int Run(const EdgesOptions& options) {
   RunEdges(options.json);
+  return 0;
+}
+
+int Run(const CallsOptions& options) {
+  PrintCalls(options.models, options.json);
   return 0;
 }
 

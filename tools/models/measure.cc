@@ -136,7 +136,7 @@ Measured MeasureServer(ServerProcess& server, const Load& load) {
 
 // What the server says of it is the better reason.
 Refused Explain(const Failure& failure, ServerProcess& server) {
-  const std::string said = server.LastWords();
+  const std::string said = server.Said();
   const auto ended = server.Ended();
   const bool expected = !ended && said.find("is refused") != std::string::npos;
   std::string why = failure.what();

@@ -18,6 +18,7 @@ using echo_load::UsageError;
 std::string HelpText() {
   std::string text =
       "Usage: weir-models [OPTION...]                 measure the models side by side\n"
+      "       weir-models calls [OPTION...]           the system calls of a request, by name\n"
       "       weir-models edges [--json]              replay what epoll tells, and when\n"
       "       weir-models serve MODEL [--port PORT]   one server, for nc and strace\n"
       "\n"
@@ -190,18 +191,22 @@ void AllowOnly(const Given& given, std::string_view command,
 Options ParseOptions(int argc, char** argv) {
   Given given = ParseAll(argc, argv);
   if (given.help) return HelpOptions{};
+  if (given.measure.models.empty()) {
+    for (const Model& model : AllModels()) given.measure.models.push_back(&model);
+  }
   if (given.arguments.empty()) {
     AllowOnly(given, "weir-models",
               {"model", "connections", "active", "seconds", "rounds", "plot", "json"}, 0);
-    if (given.measure.models.empty()) {
-      for (const Model& model : AllModels()) given.measure.models.push_back(&model);
-    }
     return given.measure;
   }
   const std::string_view command = given.arguments.front();
   if (command == "edges") {
     AllowOnly(given, command, {"json"}, 1);
     return EdgesOptions{.json = given.measure.json};
+  }
+  if (command == "calls") {
+    AllowOnly(given, command, {"model", "json"}, 1);
+    return CallsOptions{.models = given.measure.models, .json = given.measure.json};
   }
   if (command == "serve") {
     AllowOnly(given, command, {"port"}, 2);
@@ -210,7 +215,7 @@ Options ParseOptions(int argc, char** argv) {
     }
     return ServeOptions{.model = &ModelNamed("serve", given.arguments[1]), .port = given.port};
   }
-  throw UsageError(fmt::format("'{}': neither edges nor serve", command));
+  throw UsageError(fmt::format("'{}': none of calls, edges, serve", command));
 }
 
 }  // namespace models

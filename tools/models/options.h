@@ -32,9 +32,14 @@ struct EdgesOptions {
   bool json = false;
 };
 
+struct CallsOptions {
+  std::vector<const Model*> models;
+  bool json = false;
+};
+
 struct HelpOptions {};
 
-using Options = std::variant<MeasureOptions, ServeOptions, EdgesOptions, HelpOptions>;
+using Options = std::variant<MeasureOptions, ServeOptions, EdgesOptions, CallsOptions, HelpOptions>;
 
 [[nodiscard]] std::string HelpText();
 

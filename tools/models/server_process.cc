@@ -8,8 +8,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <array>
 #include <cerrno>
 #include <charconv>
 #include <csignal>
@@ -72,9 +70,8 @@ std::string HowItEnded(int status) {
 }  // namespace
 
 ServerProcess::ServerProcess(const Model& model, std::optional<int> cpu)
-    : page_fd_(::memfd_create("counters of a server", MFD_CLOEXEC)),
-      said_(::memfd_create("stderr of a server", MFD_CLOEXEC)) {
-  if (page_fd_.Get() < 0 || said_.Get() < 0) Fail("memfd_create");
+    : page_fd_(::memfd_create("counters of a server", MFD_CLOEXEC)) {
+  if (page_fd_.Get() < 0) Fail("memfd_create");
   if (::ftruncate(page_fd_.Get(), sizeof(SharedPage)) != 0) Fail("ftruncate");
   void* const memory =
       ::mmap(nullptr, sizeof(SharedPage), PROT_READ | PROT_WRITE, MAP_SHARED, page_fd_.Get(), 0);
@@ -112,7 +109,7 @@ void ServerProcess::Start(const Model& model, int listener, std::optional<int> c
   if (pid_ != 0) return;
   // The child, until exec: system calls alone.
   ::setpgid(0, 0);  // Ctrl-C is for the laboratory, which then ends this
-  ::dup2(said_.Get(), STDERR_FILENO);
+  said_.TakeStderr();
   ::fcntl(listener, F_SETFD, 0);
   ::fcntl(page_fd_.Get(), F_SETFD, 0);
   if (cpu) ::sched_setaffinity(0, sizeof(cpus), &cpus);
@@ -152,18 +149,6 @@ std::size_t ServerProcess::Threads() const { return NumberIn(ProcFile("status"),
 std::size_t ServerProcess::PrivateBytes() const {
   const std::string file = ProcFile("smaps_rollup");
   return (NumberIn(file, "Private_Clean:") + NumberIn(file, "Private_Dirty:")) << 10;
-}
-
-std::string ServerProcess::LastWords() const {
-  std::array<char, 4096> text{};
-  const off_t end = ::lseek(said_.Get(), 0, SEEK_END);
-  const auto room = static_cast<off_t>(text.size());
-  const off_t begin = std::max(end - room, off_t{0});
-  const ssize_t got = ::pread(said_.Get(), text.data(), text.size(), begin);
-  std::string_view said(text.data(), static_cast<std::size_t>(std::max(got, ssize_t{0})));
-  while (said.ends_with('\n')) said.remove_suffix(1);
-  const std::size_t line = said.rfind('\n');
-  return std::string(line == std::string_view::npos ? said : said.substr(line + 1));
 }
 
 std::optional<std::string> ServerProcess::Ended() {

@@ -15,6 +15,7 @@
 
 #include "echo_load/fd.h"
 #include "models/catalogue.h"
+#include "models/last_words.h"
 #include "models/shared_page.h"
 
 namespace models {
@@ -56,7 +57,7 @@ class ServerProcess final {
   [[nodiscard]] std::size_t PrivateBytes() const;  // memory that no other process has
 
   // The last line that it has said on stderr, or nothing.
-  [[nodiscard]] std::string LastWords() const;
+  [[nodiscard]] std::string Said() const { return said_.Line(); }
   // How it ended, if it has.
   [[nodiscard]] std::optional<std::string> Ended();
 
@@ -65,7 +66,7 @@ class ServerProcess final {
   [[nodiscard]] std::string ProcFile(const char* name) const;
 
   echo_load::Fd page_fd_;
-  echo_load::Fd said_;  // its stderr
+  LastWords said_;
   SharedPage* page_ = nullptr;
   std::string url_;
   pid_t pid_ = 0;   // 0: it has ended, and is waited for

@@ -1,0 +1,302 @@
+// Three processes: this one, which traces; the server, which asked to be traced before it began, so
+// that all its threads are; and a client, which stops itself (SIGSTOP) where counting begins and
+// where it ends. All that happens comes to one waitpid(). At both places the server is awaited,
+// until all its threads sleep: so no call of an earlier request is counted, or of a later one
+// forgotten.
+
+#include "models/trace.h"
+
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <utility>
+
+#include "echo_load/failure.h"
+#include "echo_load/fd.h"
+#include "models/last_words.h"
+#include "models/serve.h"
+
+namespace models {
+namespace {
+
+using echo_load::ErrorText;
+using echo_load::Failure;
+
+constexpr std::size_t kWarmUp = 20;
+constexpr std::size_t kRequests = 100;
+constexpr int kLimitMs = 10'000;
+
+constexpr auto kNames = std::to_array<std::pair<long, const char*>>({
+#ifdef SYS_select
+    {SYS_select, "select"},
+#endif
+#ifdef SYS_poll
+    {SYS_poll, "poll"},
+#endif
+#ifdef SYS_epoll_wait
+    {SYS_epoll_wait, "epoll_wait"},
+#endif
+    {SYS_pselect6, "pselect6"},
+    {SYS_ppoll, "ppoll"},
+    {SYS_epoll_pwait, "epoll_pwait"},
+    {SYS_epoll_ctl, "epoll_ctl"},
+    {SYS_recvfrom, "recvfrom"},
+    {SYS_sendto, "sendto"},
+    {SYS_sendmsg, "sendmsg"},
+    {SYS_accept4, "accept4"},
+    {SYS_nanosleep, "nanosleep"},
+    {SYS_clock_nanosleep, "clock_nanosleep"},
+    {SYS_io_uring_enter, "io_uring_enter"},
+    {SYS_clone, "clone"},
+    {SYS_clone3, "clone3"},
+    {SYS_set_robust_list, "set_robust_list"},
+    {SYS_rseq, "rseq"},
+    {SYS_rt_sigprocmask, "rt_sigprocmask"},
+    {SYS_mmap, "mmap"},
+    {SYS_mprotect, "mprotect"},
+    {SYS_munmap, "munmap"},
+    {SYS_madvise, "madvise"},
+    {SYS_futex, "futex"},
+    {SYS_exit, "exit"},
+    {SYS_sched_yield, "sched_yield"},
+});
+
+std::string NameOf(std::uint64_t number) {
+  for (const auto& [known, name] : kNames) {
+    if (static_cast<std::uint64_t>(known) == number) return name;
+  }
+  return fmt::format("syscall {}", number);
+}
+
+[[noreturn]] void Fail(const char* call) {
+  const int error = errno;
+  throw Failure(fmt::format("{}: {}", call, ErrorText(error)));
+}
+
+// A process that is gone when this is.
+class Child final {
+ public:
+  explicit Child(pid_t pid) : pid_(pid) {
+    if (pid_ < 0) Fail("fork");
+  }
+  Child(const Child&) = delete;
+  Child& operator=(const Child&) = delete;
+  ~Child() {
+    if (pid_ == 0) return;
+    ::kill(pid_, SIGKILL);
+    // Traced threads are waited for one by one, and the process last.
+    for (pid_t ended = 0; ended != pid_;) {
+      ended = ::waitpid(-1, nullptr, __WALL);
+      if (ended < 0 && errno != EINTR) return;
+    }
+  }
+
+  [[nodiscard]] pid_t Pid() const { return pid_; }
+  void WasWaitedFor() { pid_ = 0; }
+
+ private:
+  pid_t pid_;
+};
+
+// In the client's process: exit code 0 if every echo was right.
+bool AskOnce(int fd) {
+  std::array<char, 64> request;
+  request.fill('x');
+  if (::send(fd, request.data(), request.size(), MSG_NOSIGNAL) != ssize_t{request.size()}) {
+    return false;
+  }
+  std::array<char, request.size()> echo{};
+  return ::recv(fd, echo.data(), echo.size(), MSG_WAITALL) == ssize_t{echo.size()} &&
+         echo == request;
+}
+
+[[noreturn]] void BeClient(std::uint16_t port) {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(port);
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const timeval limit{.tv_sec = kLimitMs / 1000, .tv_usec = 0};
+  ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+  if (::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) ::_exit(1);
+  for (std::size_t i = 0; i < kWarmUp; ++i) {
+    if (!AskOnce(fd)) ::_exit(2);
+  }
+  ::raise(SIGSTOP);  // from here on it counts
+  for (std::size_t i = 0; i < kRequests; ++i) {
+    if (!AskOnce(fd)) ::_exit(2);
+  }
+  ::raise(SIGSTOP);  // and no longer
+  ::_exit(0);
+}
+
+[[noreturn]] void BeServer(const Model& model, int listener, const LastWords& said) {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  said.TakeStderr();
+  if (::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != 0) ::_exit(126);
+  ::raise(SIGSTOP);  // until the options are set
+  RunServer(model, listener);
+  ::_exit(0);
+}
+
+void Resume(pid_t thread, int signal) {
+  // It may have been killed meanwhile.
+  ::ptrace(PTRACE_SYSCALL, thread, nullptr, static_cast<std::uintptr_t>(signal));
+}
+
+// True if no thread of the process does anything: each sleeps in a call.
+bool AllAsleep(pid_t process) {
+  for (const auto& thread :
+       std::filesystem::directory_iterator(fmt::format("/proc/{}/task", process))) {
+    std::ifstream file(thread.path() / "stat");
+    std::string line;
+    std::getline(file, line);
+    const std::size_t name_end = line.rfind(')');
+    if (name_end == std::string::npos || line.compare(name_end, 3, ") S") != 0) return false;
+  }
+  return true;
+}
+
+class Tracer final {
+ public:
+  Tracer(Child& server, Child& client) : server_(server), client_(client) {}
+
+  // Until the client has stopped itself, and nothing is left to do for the server.
+  void RunUntilClientStops() {
+    while (!client_stopped_) HandleOne(0);
+    while (HandleOne(WNOHANG) || !AllAsleep(server_.Pid())) continue;
+  }
+
+  void Count() {
+    counts_ = true;
+    client_stopped_ = false;
+    ::kill(client_.Pid(), SIGCONT);
+  }
+
+  [[nodiscard]] const Traced& Result() const { return traced_; }
+
+ private:
+  // Returns false if nothing has happened (with WNOHANG).
+  bool HandleOne(int flags) {
+    int status = 0;
+    const pid_t child = ::waitpid(-1, &status, flags | __WALL | WUNTRACED);
+    if (child == 0) return false;
+    if (child < 0 && errno != EINTR) Fail("waitpid");
+    if (child < 0) return true;
+    if (WIFSTOPPED(status) && child == client_.Pid()) {
+      client_stopped_ = true;
+    } else if (WIFSTOPPED(status)) {
+      OnServerStop(child, status);
+    } else if (child == client_.Pid()) {
+      client_.WasWaitedFor();
+      throw Failure("the echo did not come, or was wrong");
+    } else if (child == server_.Pid()) {
+      server_.WasWaitedFor();
+      throw Failure("the server died");
+    }
+    return true;
+  }
+
+  // A thread of the server has stopped: at a system call, most of the time.
+  void OnServerStop(pid_t thread, int status) {
+    const int signal = WSTOPSIG(status);
+    const bool at_call = signal == (SIGTRAP | 0x80);
+    if (at_call && counts_) {
+      __ptrace_syscall_info info{};
+      if (::ptrace(PTRACE_GET_SYSCALL_INFO, thread, sizeof(info), &info) < 0) {
+        Fail("ptrace (PTRACE_GET_SYSCALL_INFO needs Linux 5.3)");
+      }
+      if (info.op == PTRACE_SYSCALL_INFO_ENTRY) ++traced_.calls[NameOf(info.entry.nr)];
+    }
+    // SIGTRAP and SIGSTOP are of the tracing itself; other signals are the server's.
+    Resume(thread, at_call || signal == SIGTRAP || signal == SIGSTOP ? 0 : signal);
+  }
+
+  Child& server_;
+  Child& client_;
+  Traced traced_{.requests = kRequests, .calls = {}};
+  bool counts_ = false;
+  bool client_stopped_ = false;
+};
+
+}  // namespace
+
+double Traced::Total() const {
+  std::size_t all = 0;
+  for (const auto& [name, count] : calls) all += count;
+  return PerRequest(all);
+}
+
+Traced Trace(const Model& model) {
+  const LastWords said;
+  const Listener listener = Listen(0);
+  const echo_load::Fd owner(listener.fd);
+  Child server([&] {
+    const pid_t pid = ::fork();
+    if (pid == 0) BeServer(model, listener.fd, said);
+    return pid;
+  }());
+  int status = 0;
+  if (::waitpid(server.Pid(), &status, __WALL) != server.Pid()) Fail("waitpid");
+  if (!WIFSTOPPED(status)) throw Failure("ptrace: the system does not let us trace a child");
+  constexpr auto kOptions = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL;
+  if (::ptrace(PTRACE_SETOPTIONS, server.Pid(), nullptr, kOptions) != 0) Fail("ptrace");
+  Resume(server.Pid(), 0);
+  Child client([&] {
+    const pid_t pid = ::fork();
+    if (pid == 0) BeClient(listener.port);
+    return pid;
+  }());
+  try {
+    Tracer tracer(server, client);
+    tracer.RunUntilClientStops();
+    tracer.Count();
+    tracer.RunUntilClientStops();
+    return tracer.Result();
+  } catch (const Failure& failure) {
+    throw Failure(
+        fmt::format("{}: {}; the server said: '{}'", model.name, failure.what(), said.Line()));
+  }
+}
+
+void PrintCalls(std::span<const Model* const> models, bool json) {
+  if (json) fmt::print("{{");
+  for (const Model* const model : models) {
+    const Traced traced = Trace(*model);
+    if (!json) fmt::print("{:<26} {:>6.2f}  ", model->title, traced.Total());
+    std::string text;
+    for (const auto& [name, count] : traced.calls) {
+      const double each = traced.PerRequest(count);
+      if (json) {
+        text += fmt::format("{}\"{}\":{:g}", text.empty() ? "" : ",", name, each);
+      } else if (each == 1) {
+        text += " " + name;
+      } else {
+        text += fmt::format(" {} x {:.2f}", name, each);
+      }
+    }
+    if (json) {
+      const char* const comma = model == models.front() ? "" : ",\n";
+      fmt::print("{}\"{}\":{{{}}}", comma, model->name, text);
+    } else {
+      fmt::print("{}\n", text);
+    }
+  }
+  if (json) fmt::print("}}\n");
+}
+
+}  // namespace models
