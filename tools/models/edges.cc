@@ -12,7 +12,7 @@
 namespace models {
 namespace {
 
-constexpr std::size_t kTitleWidth = 44;
+constexpr std::size_t kTitleWidth = 40;
 constexpr std::size_t kGap = 2;
 
 std::string Text(const Figure& figure) {

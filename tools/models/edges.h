@@ -1,6 +1,6 @@
 // What epoll says, and when: the classic example, replayed on real sockets. 80 bytes arrive at once
-// and the server reads 20 at a time; then all that makes the difference between level- and
-// edge-triggered: more bytes, the end, an urgent byte, room for output, a queue of clients, threads.
+// and the server reads 20 at a time; then what else tells level- from edge-triggered: more bytes,
+// the end, an urgent byte, room for output, a queue of clients, threads.
 //
 // Everything happens in an order that is forced: what has arrived is known before epoll is asked.
 // So each figure has one value, and edges_test.py says why.

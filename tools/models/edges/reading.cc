@@ -194,7 +194,7 @@ EdgeGroup MoreBytes() {
                "the old and the new come together, in order: nothing was lost, only late",
                large.Figures()},
               {"more-behind", "five times 20 more, each time read 20",
-               "each request waits for the three after it: the server is 60 bytes late for ever",
+               "a request is read when the third one after it arrives: 60 bytes late, for ever",
                behind.Figures()},
           }};
 }
@@ -227,7 +227,7 @@ EdgeGroup TheEnd() {
               {"fin-rdhup", "ET, the same, but to the end after RDHUP",
                "EPOLLRDHUP says that a short read is not the last: as weir does",
                proof.FiguresWithEnd()},
-              {"fin-drain", "ET, reads of 64 KiB until EAGAIN or the end",
+              {"fin-drain", "ET, reads of 64 KiB to EAGAIN or the end",
                "who drains always needs no RDHUP", drain.FiguresWithEnd()},
           }};
 }

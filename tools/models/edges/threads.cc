@@ -1,13 +1,15 @@
 // A thread for each descriptor that epoll reports, with nothing that keeps two of them from the
 // same one. Which of the threads comes first is the scheduler's business; here it is forced, each
-// step by a semaphore, into an order that nothing forbids.
+// step by a promise, into an order that nothing forbids.
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cstddef>
-#include <semaphore>
+#include <cstdint>
+#include <exception>
+#include <future>
 #include <thread>
 
 #include "models/edges/groups.h"
@@ -19,54 +21,56 @@ namespace {
 constexpr std::size_t kMessage = 80;
 constexpr std::size_t kRead = kMessage / 2;
 
-// A thread that was started for a report: reads up to 40 bytes, and sends them back.
+// errno is each thread's own, so a failure travels as an exception.
+void Tell(std::promise<ssize_t>& promise, ssize_t result, const char* call) {
+  try {
+    promise.set_value(Checked(result, call));
+  } catch (...) {
+    promise.set_exception(std::current_exception());
+  }
+}
+
+// A thread that was started for a report. It reads up to 40 bytes, and sends them back: when it is
+// told to.
 class Worker final {
  public:
   explicit Worker(int fd) : thread_([this, fd] { Run(fd); }) {}
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
   ~Worker() {
-    may_read_.release();
-    may_write_.release();
+    if (!told_to_read_) may_read_.set_value();
+    if (!told_to_write_) may_write_.set_value();
   }
 
-  // Each lets the thread do it, and returns when it is done.
+  // Each returns when the thread has done it.
   ssize_t Read() {
-    may_read_.release();
-    has_read_.acquire();
-    errno = error_;
-    return Checked(got_, "recv");
+    told_to_read_ = true;
+    may_read_.set_value();
+    return has_read_.get_future().get();
   }
   void Write() {
-    may_write_.release();
-    has_written_.acquire();
-    errno = error_;
-    Checked(written_, "send");
+    told_to_write_ = true;
+    may_write_.set_value();
+    static_cast<void>(has_written_.get_future().get());
   }
 
  private:
   void Run(int fd) {
     std::array<char, kRead> buffer{};
-    may_read_.acquire();
-    got_ = ::recv(fd, buffer.data(), buffer.size(), 0);
-    error_ = errno;
-    has_read_.release();
-    may_write_.acquire();
-    if (got_ > 0) {
-      written_ = ::send(fd, buffer.data(), static_cast<std::size_t>(got_), MSG_NOSIGNAL);
-      error_ = errno;
-    }
-    has_written_.release();
+    may_read_.get_future().wait();
+    const ssize_t got = ::recv(fd, buffer.data(), buffer.size(), 0);
+    Tell(has_read_, got, "recv");
+    may_write_.get_future().wait();
+    const std::size_t count = got > 0 ? static_cast<std::size_t>(got) : 0;
+    Tell(has_written_, ::send(fd, buffer.data(), count, MSG_NOSIGNAL), "send");
   }
 
-  std::counting_semaphore<2> may_read_{0};
-  std::counting_semaphore<2> has_read_{0};
-  std::counting_semaphore<2> may_write_{0};
-  std::counting_semaphore<2> has_written_{0};
-  // The thread's, until the semaphore says that it is done.
-  ssize_t got_ = 0;
-  ssize_t written_ = 0;
-  int error_ = 0;
+  std::promise<void> may_read_;
+  std::promise<ssize_t> has_read_;
+  std::promise<void> may_write_;
+  std::promise<ssize_t> has_written_;
+  bool told_to_read_ = false;
+  bool told_to_write_ = false;
   std::jthread thread_;  // last: it ends before what it uses
 };
 

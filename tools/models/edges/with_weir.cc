@@ -1,17 +1,33 @@
 // weir on the same bytes, by its public interface: the figures are those of EventLoop::GetStats(),
 // and what its handler was given.
 
+#include <spdlog/logger.h>
+#include <weir/log.h>
 #include <weir/weir.h>
 
-#include <optional>
+#include <cstddef>
+#include <cstdint>
 #include <stdexcept>
-#include <string>
+#include <string_view>
+#include <vector>
 
 #include "models/edges/groups.h"
 #include "models/edges/sockets.h"
 
 namespace models::edges {
 namespace {
+
+// That a loop listens is no news here; what goes wrong still is.
+class QuietLog final {
+ public:
+  QuietLog() { weir::Logger()->set_level(spdlog::level::warn); }
+  QuietLog(const QuietLog&) = delete;
+  QuietLog& operator=(const QuietLog&) = delete;
+  ~QuietLog() { weir::Logger()->set_level(before_); }
+
+ private:
+  spdlog::level::level_enum before_ = weir::Logger()->level();
+};
 
 class Collector final : public weir::Handler {
  public:
@@ -85,6 +101,7 @@ class Served final {
 }  // namespace
 
 EdgeGroup WeirReads() {
+  const QuietLog quiet;
   weir::Options small;
   small.read_chunk = 20;
   Served by_20(small);
@@ -116,6 +133,7 @@ EdgeGroup WeirReads() {
 }
 
 EdgeGroup WeirAccepts() {
+  const QuietLog quiet;
   Collector handler;
   weir::EventLoop loop;
   const int listener = loop.Listen("tcp://127.0.0.1:0", handler);

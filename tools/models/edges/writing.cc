@@ -70,7 +70,7 @@ EdgeGroup RoomForOutput() {
               {"out-lt", "LT", "there is room, and it says so each time: a loop that never sleeps",
                spin.Figures()},
               {"out-et", "ET", "said once, and then silence", idle.Figures()},
-              {"out-et-room", "ET, then filled until EAGAIN, and the peer reads",
+              {"out-et-room", "ET, filled until EAGAIN; the peer reads",
                "the edge comes when there is room again, once", room.Figures()},
           }};
 }
