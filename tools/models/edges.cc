@@ -2,10 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cstddef>
-#include <cstdio>
 #include <string>
+#include <vector>
 
 #include "models/edges/groups.h"
 
@@ -48,22 +47,22 @@ void PrintTable(const std::vector<EdgeGroup>& groups) {
 }
 
 // None of the texts has a character that JSON wants escaped.
-void PrintJson(const std::vector<EdgeGroup>& groups) {
-  std::string objects;
-  for (const EdgeGroup& group : groups) {
-    for (const EdgeLine& line : group.lines) {
-      objects += objects.empty() ? "" : ",\n";
-      objects += fmt::format(R"(  {{"id": "{}", "group": "{}", "title": "{}")", line.id,
-                             group.title, line.title);
-      for (const Figure& figure : line.figures) {
-        const std::string value = figure.is_fact ? (figure.value != 0 ? "true" : "false")
-                                                 : fmt::format("{}", figure.value);
-        objects += fmt::format(R"(, "{}": {})", figure.name, value);
-      }
-      objects += fmt::format(R"(, "verdict": "{}"}})", line.verdict);
-    }
+std::string Object(const EdgeGroup& group, const EdgeLine& line) {
+  std::string figures;
+  for (const Figure& figure : line.figures) {
+    const std::string fact = figure.value != 0 ? "true" : "false";
+    figures += fmt::format(R"("{}": {}, )", figure.name, figure.is_fact ? fact : Text(figure));
   }
-  fmt::print("[\n{}\n]\n", objects);
+  return fmt::format(R"({{"id": "{}", "group": "{}", "title": "{}", {}"verdict": "{}"}})", line.id,
+                     group.title, line.title, figures, line.verdict);
+}
+
+void PrintJson(const std::vector<EdgeGroup>& groups) {
+  std::vector<std::string> objects;
+  for (const EdgeGroup& group : groups) {
+    for (const EdgeLine& line : group.lines) objects.push_back(Object(group, line));
+  }
+  fmt::print("[\n  {}\n]\n", fmt::join(objects, ",\n  "));
 }
 
 }  // namespace

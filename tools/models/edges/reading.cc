@@ -95,7 +95,7 @@ class Reader final {
  private:
   // What recv(2) returns; negative is EAGAIN.
   ssize_t Receive(std::size_t size) {
-    std::array<char, kLarge> buffer;
+    std::array<char, kLarge> buffer;  // not cleared: only what is received is looked at
     const ssize_t got = ::recv(pair_.server.Get(), buffer.data(), size, 0);
     if (got < 0) {
       if (errno != EAGAIN) Checked(got, "recv");

@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -83,6 +84,9 @@ Client::Client(std::uint16_t port) : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CL
   // What is sent leaves at once, as a segment of its own.
   const int on = 1;
   Checked(::setsockopt(fd_.Get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)), "setsockopt");
+  const timeval patience{.tv_sec = kPatience.count(), .tv_usec = 0};
+  Checked(::setsockopt(fd_.Get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)),
+          "setsockopt");
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);

@@ -42,7 +42,7 @@ void AwaitAcknowledged(int fd);
 [[nodiscard]] inline char PatternAt(std::size_t i) { return static_cast<char>('0' + i % 64); }
 [[nodiscard]] bool IsPattern(std::string_view bytes, std::size_t first);
 
-// The client's side: it blocks.
+// The client's side: it blocks, for seconds at most.
 class Client final {
  public:
   explicit Client(std::uint16_t port);
@@ -53,7 +53,7 @@ class Client final {
   // All that was sent has been acknowledged. So its server's socket is complete, and the listener
   // has told of it: the kernel does both under one lock, before it looks at the first byte.
   void AwaitTaken() const { AwaitAcknowledged(fd_.Get()); }
-  // So many bytes of what was sent to it; fewer at the end of the stream.
+  // So many bytes of what was sent to it; fewer at the end of the stream, or if no more come.
   [[nodiscard]] std::string Receive(std::size_t count) const;
 
   [[nodiscard]] std::uint64_t sent() const noexcept { return pattern_ + urgent_; }

@@ -67,12 +67,12 @@ class Served final {
     before_ = loop_.GetStats();
   }
 
-  [[nodiscard]] Client& client() noexcept { return client_; }
-  [[nodiscard]] int fd() const noexcept { return handler_.fd; }
+  [[nodiscard]] Client& Sender() noexcept { return client_; }
+  [[nodiscard]] int Socket() const noexcept { return handler_.fd; }
 
-  // All that was sent is there.
+  // What was sent has its turns once all of it is there.
   std::vector<Figure> Play() {
-    AwaitBytes(fd(), client_.sent());
+    AwaitBytes(Socket(), client_.sent());
     for (int turn = 0; turn < kTurns; ++turn) loop_.RunOnce(weir::Duration::zero());
     if (!handler_.in_order) throw std::runtime_error("bytes came in another order");
     const weir::Stats now = loop_.GetStats();
@@ -105,20 +105,20 @@ EdgeGroup WeirReads() {
   weir::Options small;
   small.read_chunk = 20;
   Served by_20(small);
-  by_20.client().Send(80);
+  by_20.Sender().Send(80);
 
   Served at_once({});
-  at_once.client().Send(80);
+  at_once.Sender().Send(80);
 
   Served end({});
-  end.client().Send(80);
-  end.client().SendEnd();
-  AwaitEnd(end.fd());
+  end.Sender().Send(80);
+  end.Sender().SendEnd();
+  AwaitEnd(end.Socket());
 
   Served urgent({});
-  urgent.client().Send(40);
-  urgent.client().SendUrgent();
-  urgent.client().Send(39);
+  urgent.Sender().Send(40);
+  urgent.Sender().SendUrgent();
+  urgent.Sender().Send(39);
 
   return {"weir reads the same (its own counters: EventLoop::GetStats())",
           {

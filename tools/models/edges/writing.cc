@@ -40,15 +40,6 @@ std::size_t Fill(int fd) {
   }
 }
 
-// While it is being filled, the peer's kernel takes what it has room for; that, too, makes room
-// here, and an edge. Those are not counted: the socket is full when there was none after EAGAIN.
-// One that comes later still is not one more: it then is the one that the peer's reads would make.
-std::size_t FillForGood(Epoll& epoll, int fd) {
-  std::size_t filled = Fill(fd);
-  while (epoll.Ask() != 0) filled += Fill(fd);
-  return filled;
-}
-
 }  // namespace
 
 EdgeGroup RoomForOutput() {
@@ -60,7 +51,9 @@ EdgeGroup RoomForOutput() {
   Epoll edge(pair.server.Get(), kAlways | EPOLLET);
   const Tally idle = AskOften(edge);
 
-  const std::size_t filled = FillForGood(edge, pair.server.Get());
+  // Some of it the peer's kernel takes before the peer does, which may bring the edge early. Nobody
+  // asks until all is read, and one EAGAIN brings one edge: so it is the same, whenever it comes.
+  const std::size_t filled = Fill(pair.server.Get());
   static_cast<void>(pair.client.Receive(filled));
   AwaitAcknowledged(pair.server.Get());
   const Tally room = AskOften(edge);
