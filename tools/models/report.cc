@@ -145,9 +145,9 @@ std::string Quoted(std::string_view text) {
 
 std::string JsonFigures(const Measured& measured) {
   std::string text;
-  for (const Figure& figure : kFigures) {
-    text += fmt::format("{}{}:{:.6g}", text.empty() ? "" : ",", Quoted(figure.name),
-                        measured.*figure.value);
+  for (const Field& field : kFields) {
+    text += fmt::format("{}{}:{:.6g}", text.empty() ? "" : ",", Quoted(field.name),
+                        measured.*field.value);
   }
   return "{" + text + "}";
 }

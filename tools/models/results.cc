@@ -7,12 +7,12 @@ namespace models {
 Measured Cell::Median() const {
   Measured median;
   std::vector<double> values(rounds.size());
-  for (const Figure& figure : kFigures) {
-    std::ranges::transform(rounds, values.begin(), figure.value);
+  for (const Field& field : kFields) {
+    std::ranges::transform(rounds, values.begin(), field.value);
     std::ranges::sort(values);
     const std::size_t half = values.size() / 2;
     const double lower = values[values.size() % 2 == 0 ? half - 1 : half];
-    median.*figure.value = (lower + values[half]) / 2;
+    median.*field.value = (lower + values[half]) / 2;
   }
   return median;
 }

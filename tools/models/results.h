@@ -13,12 +13,12 @@
 
 namespace models {
 
-struct Figure {
+struct Field {
   std::string_view name;  // as JSON has it
   double Measured::*value = nullptr;
 };
 
-inline constexpr auto kFigures = std::to_array<Figure>({
+inline constexpr auto kFields = std::to_array<Field>({
     {"requests_per_cpu_second", &Measured::requests_per_cpu_second},
     {"requests_per_second", &Measured::requests_per_second},
     {"p50_us", &Measured::p50_us},
