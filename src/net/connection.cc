@@ -136,12 +136,17 @@ void ConnectionImpl::Die(CloseReason reason, int error) {
 
 void ConnectionImpl::Drain() {
   if (state_ != State::kOpen || Has(kDraining)) return;
-  const std::size_t arrived = wire().Unread(fd_);
+  constexpr std::size_t kMost = UINT32_MAX;
+  std::size_t arrived = wire().Unread(fd_);
+  // What is behind an urgent byte nobody counts: then the drain ends when there is nothing more.
+  if (arrived == 0 && wire().AtUrgentMark(fd_)) {
+    arrived = kMost;
+    Set(kVoidProof);
+  }
   // Paused, it may wait for an answer that is being made elsewhere.
   const bool is_held = Has(kPaused) || (Has(kAutoPaused) && !inbound_.empty());
   const bool has_input = arrived != 0 || Has(kRedeliver) || is_held;
   if (Has(kEnded) || !has_input) return Close(CloseReason::kShutdown);
-  constexpr std::size_t kMost = UINT32_MAX;
   const auto left = static_cast<std::uint32_t>(std::min(arrived, kMost));
   try {
     Extend().drain_left = left;

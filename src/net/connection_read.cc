@@ -263,6 +263,12 @@ void ConnectionImpl::FinishDrain(std::size_t received) {
   std::uint32_t& left = Extension().drain_left;
   left -= static_cast<std::uint32_t>(std::min<std::size_t>(left, received));
   if (left != 0 && Has(kReadable)) return;
+  if (wire().AtUrgentMark(fd_)) {
+    // Both, the count and this receive, stopped in front of an urgent byte. See Drain().
+    left = UINT32_MAX;
+    Set(kReadable | kVoidProof);
+    return;
+  }
   if (Has(kPaused | kAutoPaused)) {
     Set(kReadable);  // what OnData left comes first; the next receive then closes
   } else {

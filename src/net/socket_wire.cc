@@ -50,4 +50,6 @@ std::size_t SocketWire::Unread(int fd) {
   return sys::UnreadBytes(fd, &count) < 0 || count < 0 ? 0 : static_cast<std::size_t>(count);
 }
 
+bool SocketWire::AtUrgentMark(int fd) { return sys::AtUrgentMark(fd) == 1; }
+
 }  // namespace weir

@@ -25,6 +25,7 @@ class SocketWire final : public Wire {
   void Reset(int fd) override;
   int TakeError(int fd) override;
   std::size_t Unread(int fd) override;
+  bool AtUrgentMark(int fd) override;
 };
 
 }  // namespace weir

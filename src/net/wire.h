@@ -83,8 +83,10 @@ class Wire {
   virtual void Close(int fd) = 0;
   virtual void Reset(int fd) = 0;  // closes with RST: what is queued is dropped
 
-  virtual int TakeError(int fd) = 0;       // the socket's pending errno, or 0
-  virtual std::size_t Unread(int fd) = 0;  // bytes that a receive would find
+  virtual int TakeError(int fd) = 0;  // the socket's pending errno, or 0
+  // Bytes that a receive would find, up to an urgent byte.
+  virtual std::size_t Unread(int fd) = 0;
+  virtual bool AtUrgentMark(int fd) = 0;  // one is next
 
   // Why a call failed: the socket's own error says more than ENOTCONN or EPIPE.
   int ErrorOr(int fd, int error) {

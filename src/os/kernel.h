@@ -130,9 +130,13 @@ inline int GetPeerName(int fd, void* address, socklen_t* size) noexcept {
   return detail::OrErrno(::getpeername(fd, static_cast<sockaddr*>(address), size));
 }
 
+// Up to an urgent byte and no further.
 inline int UnreadBytes(int fd, int* count) noexcept {
   return detail::OrErrno(::ioctl(fd, FIONREAD, count));
 }
+
+// 1 if an urgent byte is next.
+inline int AtUrgentMark(int fd) noexcept { return detail::OrErrno(::sockatmark(fd)); }
 
 // Any descriptor.
 

@@ -14,6 +14,7 @@ namespace weir::sys {
 
 using kernel::Accept;
 using kernel::AllowedCpus;
+using kernel::AtUrgentMark;
 using kernel::Bind;
 using kernel::Chmod;
 using kernel::Close;

@@ -589,6 +589,29 @@ TEST_CASE("a close with nothing to wait for arms no timer", "[net][life]") {
   CHECK_FALSE(armed);
 }
 
+TEST_CASE("a drain delivers what had arrived behind an urgent byte, too", "[net][life][drain]") {
+  const bool is_next = GENERATE(false, true);  // nothing is in front of it
+  const bool was_told = GENERATE(false, true);
+  const bool paused = GENERATE(false, true);
+  CAPTURE(is_next, was_told, paused);
+  OneConnection it;
+  if (!is_next) it.wire.WillReceive("front");
+  it.wire.ThenUrgent().WillReceive("behind").WillReceive("and more");
+  it.connection().PauseRead();
+  if (was_told) it.RaiseEdge({.readable = true, .urgent = true});
+  if (!paused) it.connection().ResumeRead();
+  it.loop->DrainAll();
+  it.RunUntilQuiet();
+  if (paused) {
+    REQUIRE(it.handler.closes == 0);
+    it.connection().ResumeRead();
+    it.RunUntilQuiet();
+  }
+  CHECK(it.handler.text == (is_next ? "behindand more" : "frontbehindand more"));
+  CHECK(it.handler.closes == 1);
+  CHECK(it.handler.reason == CloseReason::kShutdown);
+}
+
 TEST_CASE("a drain waits for a connection that is paused, though nothing of it is unread",
           "[net][life][drain]") {
   OneConnection it;

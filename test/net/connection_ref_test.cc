@@ -186,6 +186,7 @@ class PlacesWire final : public Wire {
   void Reset(int) override {}
   int TakeError(int) override { return 0; }
   std::size_t Unread(int) override { return 0; }
+  bool AtUrgentMark(int) override { return false; }
 };
 
 }  // namespace

@@ -209,6 +209,22 @@ TEST_CASE("a drain reads what had arrived at the stop, not what its peer goes on
   CHECK(client.error == 0);
 }
 
+TEST_CASE("a drain reads past an urgent byte", "[net][real][drain]") {
+  const std::size_t front = GENERATE(0U, 40U);
+  const bool in_onstop = GENERATE(false, true);
+  CAPTURE(front, in_onstop);
+  RealLoop<> it;
+  Client client = it.ConnectAndOpen();
+  it.RunUntilQuiet();
+  if (front != 0) client.Send(std::string(front, 'a'));
+  client.SendUrgent('!');
+  client.Send(std::string(39, 'b'));
+  in_onstop ? it.loop.Stop() : it.loop.DrainAll();
+  it.RunUntil([&] { return it.handler.closes == 1; });
+  CHECK(it.handler.text == std::string(front, 'a') + std::string(39, 'b'));
+  CHECK(it.handler.reason == CloseReason::kShutdown);
+}
+
 TEST_CASE("a paused connection's request gets its reply once the program resumes it",
           "[net][real][drain]") {
   const bool in_ring = GENERATE(false, true);

@@ -197,6 +197,8 @@ int GetPeerName(int fd, void* address, socklen_t* size) noexcept {
 
 int UnreadBytes(int fd, int* count) noexcept { return Begin().server.UnreadBytes(fd, count); }
 
+int AtUrgentMark(int fd) noexcept { return Begin().server.AtUrgentMark(fd); }
+
 // ---- Any descriptor
 
 ssize_t Read(int fd, void* room, std::size_t size) noexcept {

@@ -44,6 +44,7 @@ int GetOption(int fd, int level, int name, void* value, socklen_t* size) noexcep
 int GetSocketName(int fd, void* address, socklen_t* size) noexcept;
 int GetPeerName(int fd, void* address, socklen_t* size) noexcept;
 int UnreadBytes(int fd, int* count) noexcept;
+int AtUrgentMark(int fd) noexcept;
 
 ssize_t Read(int fd, void* room, std::size_t size) noexcept;
 int Close(int fd) noexcept;

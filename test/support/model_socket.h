@@ -132,6 +132,7 @@ class ModelSocket final : public Wire {
     for (const std::string& piece : unread) count += piece.size();
     return count;
   }
+  bool AtUrgentMark(int) override { return false; }
 
  private:
   int BrokenPipe() { return pending_error != 0 ? std::exchange(pending_error, 0) : EPIPE; }

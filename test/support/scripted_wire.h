@@ -28,6 +28,11 @@ class ScriptedWire final : public Wire {
     input_.push_back({std::string(bytes), 0, false});
     return *this;
   }
+  // An urgent byte: the next receive goes past it.
+  ScriptedWire& ThenUrgent() {
+    input_.push_back({"", 0, false, true});
+    return *this;
+  }
   ScriptedWire& ThenEnd() {
     input_.push_back({"", 0, true});
     return *this;
@@ -61,6 +66,7 @@ class ScriptedWire final : public Wire {
 
   Transfer TryReceive(int, std::span<char> room) override {
     ++receives;
+    if (AtUrgentMark(0)) input_.pop_front();
     if (input_.empty()) return Logged("receive", -EAGAIN, room.size());
     Step& step = input_.front();
     std::ptrdiff_t result = 0;
@@ -116,15 +122,20 @@ class ScriptedWire final : public Wire {
   int TakeError(int) override { return std::exchange(pending_error, 0); }
   std::size_t Unread(int) override {
     std::size_t count = 0;
-    for (const Step& step : input_) count += step.bytes.size();
+    for (const Step& step : input_) {
+      if (step.mark) break;
+      count += step.bytes.size();
+    }
     return count;
   }
+  bool AtUrgentMark(int) override { return !input_.empty() && input_.front().mark; }
 
  private:
   struct Step {
     std::string bytes;
     int error;
     bool end;
+    bool mark = false;
   };
 
   Transfer Logged(const char* call, std::ptrdiff_t result, std::size_t room) {

@@ -69,7 +69,7 @@ void Lockstep::Fail(const std::string& what, const std::string& simulated,
 // ---- What can be seen without changing it
 
 Lockstep::Look Lockstep::LookAt(World& world, int fd, Kind kind) const {
-  Look look{.poll = world.Poll(fd), .unread = 0, .state = 0};
+  Look look{.poll = world.Poll(fd), .unread = 0, .state = 0, .at_mark = false};
   if (kind == Kind::kEventFd) return look;
   // These two take the socket's lock: whatever of a segment the poll has seen is done by then.
   const long result = world.UnreadBytes(fd, &look.unread);
@@ -79,6 +79,7 @@ Lockstep::Look Lockstep::LookAt(World& world, int fd, Kind kind) const {
     tcp_info info{};
     world.GetOption(fd, IPPROTO_TCP, TCP_INFO, &info, sizeof info);
     look.state = info.tcpi_state;
+    look.at_mark = world.AtUrgentMark(fd) == 1;
     // Of a listener it is the length of its queue.
     if (info.tcpi_state == TCP_LISTEN) look.unread = static_cast<int>(info.tcpi_unacked);
   }
@@ -98,7 +99,7 @@ void Lockstep::Settle(const std::string& after) {
     if (simulated == real) continue;
     const auto text = [](const Look& look) {
       return EventNames(look.poll) + ", unread " + std::to_string(look.unread) + ", state " +
-             std::to_string(look.state);
+             std::to_string(look.state) + (look.at_mark ? ", at the urgent mark" : "");
     };
     Fail("a look at " + NameOf(fd) + " after " + after, text(simulated), text(real));
   }

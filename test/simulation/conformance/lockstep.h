@@ -132,6 +132,7 @@ class Lockstep {
     std::uint32_t poll;
     int unread;
     int state;
+    bool at_mark;
     bool operator==(const Look&) const = default;
   };
 

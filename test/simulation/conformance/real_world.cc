@@ -157,6 +157,8 @@ long RealWorld::GetPeerName(int fd, Address* address) {
 
 long RealWorld::UnreadBytes(int fd, int* count) { return kernel::UnreadBytes(Real(fd), count); }
 
+long RealWorld::AtUrgentMark(int fd) { return kernel::AtUrgentMark(Real(fd)); }
+
 // ---- Any descriptor
 
 long RealWorld::Read(int fd, std::span<char> room) {

@@ -39,6 +39,7 @@ class RealWorld final : public World {
   long GetSocketName(int fd, Address* address) override;
   long GetPeerName(int fd, Address* address) override;
   long UnreadBytes(int fd, int* count) override;
+  long AtUrgentMark(int fd) override;
 
   long Read(int fd, std::span<char> room) override;
   long Close(int fd) override;

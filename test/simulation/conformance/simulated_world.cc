@@ -66,6 +66,8 @@ long SimulatedWorld::GetPeerName(int fd, Address* address) {
 
 long SimulatedWorld::UnreadBytes(int fd, int* count) { return process_.UnreadBytes(fd, count); }
 
+long SimulatedWorld::AtUrgentMark(int fd) { return process_.AtUrgentMark(fd); }
+
 // ---- Any descriptor
 
 long SimulatedWorld::Read(int fd, std::span<char> room) {

@@ -80,6 +80,7 @@ class World {
   virtual long GetSocketName(int fd, Address* address) = 0;
   virtual long GetPeerName(int fd, Address* address) = 0;
   virtual long UnreadBytes(int fd, int* count) = 0;
+  virtual long AtUrgentMark(int fd) = 0;
 
   // ---- Any descriptor
 

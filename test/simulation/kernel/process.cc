@@ -292,6 +292,12 @@ int Process::UnreadBytes(int fd, int* count) {
   return 0;
 }
 
+int Process::AtUrgentMark(int fd) {
+  const sim::Socket* const socket = FindSocket(fd);
+  if (socket == nullptr) return Find(fd) == nullptr ? -EBADF : -ENOTTY;
+  return socket->IsAtMark() ? 1 : 0;
+}
+
 // ---- Any descriptor
 
 ssize_t Process::Read(int fd, void* room, std::size_t size) {

@@ -51,6 +51,7 @@ class Process {
   int GetSocketName(int fd, void* address, socklen_t* size);
   int GetPeerName(int fd, void* address, socklen_t* size);
   int UnreadBytes(int fd, int* count);
+  int AtUrgentMark(int fd);
 
   // ---- Any descriptor
 

@@ -42,6 +42,7 @@ class Socket : public File {
   virtual int TakeError() = 0;
   // FIONREAD.
   [[nodiscard]] virtual int Unread() const = 0;
+  [[nodiscard]] virtual bool IsAtMark() const { return false; }  // an urgent byte is next
 
   int Listen(int backlog);
   // The next client: its socket on this side, or null.

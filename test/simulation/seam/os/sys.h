@@ -8,6 +8,7 @@ namespace weir::sys {
 
 using sim::calls::Accept;
 using sim::calls::AllowedCpus;
+using sim::calls::AtUrgentMark;
 using sim::calls::Bind;
 using sim::calls::Chmod;
 using sim::calls::Close;

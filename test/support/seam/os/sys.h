@@ -44,6 +44,7 @@ struct Calls {
   int set_option = 0;
   int getters = 0;  // GetOption, GetSocketName, GetPeerName
   int unread_bytes = 0;
+  int at_urgent_mark = 0;
   int read = 0;
   int close = 0;
   int set_flags = 0;  // SetNonBlockingAndCloseOnExec
@@ -189,6 +190,9 @@ inline int GetPeerName(int fd, void* address, socklen_t* size) noexcept {
 }
 inline int UnreadBytes(int fd, int* count) noexcept {
   return detail::Counted(&Calls::unread_bytes, [&] { return kernel::UnreadBytes(fd, count); });
+}
+inline int AtUrgentMark(int fd) noexcept {
+  return detail::Counted(&Calls::at_urgent_mark, [&] { return kernel::AtUrgentMark(fd); });
 }
 inline ssize_t Read(int fd, void* room, std::size_t size) noexcept {
   return detail::Counted(&Calls::read, [&] { return kernel::Read(fd, room, size); });
