@@ -41,7 +41,7 @@ void Wait(int listener, const std::list<Client>& clients, Sets& sets) {
     FD_SET(listener, &sets.in);
     int highest = listener;
     for (const Client& client : clients) {
-      // Asked for output while there is none, select would never sleep: there is nearly always room.
+      // For output only while there is some: there is nearly always room, and it would never sleep.
       FD_SET(client.Descriptor(), client.WaitsToSend() ? &sets.out : &sets.in);
       highest = std::max(highest, client.Descriptor());
     }

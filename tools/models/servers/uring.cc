@@ -34,9 +34,9 @@ namespace {
 struct Client {
   int fd;
   bool sending = false;
-  std::uint16_t buffer = 0;   // of the pool,
-  std::span<char> lent = {};  // and what is being sent out of it
-  std::string unsent = {};    // what is being sent if nothing is lent
+  std::uint16_t buffer = 0;     // of the pool,
+  std::span<char> filled = {};  // and what is being sent out of it
+  std::string unsent = {};      // what is being sent if nothing is in that
 };
 
 class Server {
@@ -81,8 +81,8 @@ class Server {
     } else if (report.result > 0) {
       client.sending = true;
       client.buffer = *report.buffer;
-      client.lent = ring_.Bytes(report);
-      ring_.Send(client.fd, client.lent, MSG_DONTWAIT, &client);
+      client.filled = ring_.Bytes(report);
+      ring_.Send(client.fd, client.filled, MSG_DONTWAIT, &client);
     } else {  // his end, or an error
       if (report.buffer) ring_.GiveBack(*report.buffer);
       Close(client);
@@ -91,12 +91,12 @@ class Server {
 
   void Sent(Client& client, int result) {
     const std::size_t count = result > 0 ? static_cast<std::size_t>(result) : 0;
-    if (client.lent.empty()) {
+    if (client.filled.empty()) {
       client.unsent.erase(0, count);
     } else {
-      const std::span<char> rest = client.lent.subspan(count);
+      const std::span<char> rest = client.filled.subspan(count);
       client.unsent.assign(rest.begin(), rest.end());
-      client.lent = {};
+      client.filled = {};
       ring_.GiveBack(client.buffer);
     }
     if (result < 0 && result != -EAGAIN) {

@@ -24,12 +24,12 @@ Ring::Ring() {
         "io_uring_queue_init (it needs Linux 6.1, and a system that allows it: sysctl "
         "kernel.io_uring_disabled, seccomp)");
   io_uring_buf_reg pool{};
-  pool.ring_addr = reinterpret_cast<std::uintptr_t>(pool_->lent.data());
+  pool.ring_addr = reinterpret_cast<std::uintptr_t>(pool_->offered.data());
   pool.ring_entries = kBuffers;
   pool.bgid = kPool;
-  io_uring_buf_ring_init(Lent());
+  io_uring_buf_ring_init(Offered());
   Check(io_uring_register_buf_ring(&ring_, &pool, 0), "io_uring_register_buf_ring");
-  for (std::uint16_t buffer = 0; buffer < kBuffers; ++buffer) GiveBack(buffer);
+  for (std::uint16_t buffer = 0; buffer < kBuffers; ++buffer) Offer(buffer);
 }
 
 // Room for an order.
@@ -62,7 +62,11 @@ void Ring::Receive(int fd, void* for_whom) {
   io_uring_sqe_set_data(order, for_whom);
 }
 
-void Ring::ReceiveLater(int fd, void* for_whom) { hungry_.emplace_back(fd, for_whom); }
+// If all buffers have come back since, nobody would bring this one another.
+void Ring::ReceiveLater(int fd, void* for_whom) {
+  if (filled_ == 0) return Receive(fd, for_whom);
+  hungry_.emplace_back(fd, for_whom);
+}
 
 void Ring::Send(int fd, std::span<const char> bytes, int flags, void* for_whom) {
   io_uring_sqe* const order = Order();
@@ -83,6 +87,7 @@ std::optional<Report> Ring::NextReport() {
                 .buffer = std::nullopt,
                 .more_will_come = (next->flags & IORING_CQE_F_MORE) != 0};
   if ((next->flags & IORING_CQE_F_BUFFER) != 0) {
+    ++filled_;
     report.buffer = static_cast<std::uint16_t>(next->flags >> IORING_CQE_BUFFER_SHIFT);
   }
   io_uring_cqe_seen(&ring_, next);  // its place may be used again
@@ -90,13 +95,17 @@ std::optional<Report> Ring::NextReport() {
 }
 
 void Ring::GiveBack(std::uint16_t buffer) {
+  Offer(buffer);
+  --filled_;
+  // All that are hungry: one receive needs a buffer to find that it has to wait, keeps none, and so
+  // would never give one back for the next.
+  for (const auto& [fd, for_whom] : std::exchange(hungry_, {})) Receive(fd, for_whom);
+}
+
+void Ring::Offer(std::uint16_t buffer) {
   constexpr int kMask = kBuffers - 1;
-  io_uring_buf_ring_add(Lent(), pool_->buffers[buffer].data(), kReadSize, buffer, kMask, 0);
-  io_uring_buf_ring_advance(Lent(), 1);
-  if (hungry_.empty()) return;
-  const auto [fd, for_whom] = hungry_.back();
-  hungry_.pop_back();
-  Receive(fd, for_whom);
+  io_uring_buf_ring_add(Offered(), pool_->buffers[buffer].data(), kReadSize, buffer, kMask, 0);
+  io_uring_buf_ring_advance(Offered(), 1);
 }
 
 }  // namespace models

@@ -38,7 +38,7 @@ class Ring {
   void Accept(int listener);  // all clients that will ever come: one order, a report for each
   void Poll(int listener);    // one report: somebody waits
   void Receive(int fd, void* for_whom);       // into a buffer of the pool
-  void ReceiveLater(int fd, void* for_whom);  // when it was told ENOBUFS: all of them are lent
+  void ReceiveLater(int fd, void* for_whom);  // when it was told ENOBUFS: all are in use
   void Send(int fd, std::span<const char> bytes, int flags, void* for_whom);
 
   // Hands over all orders, and sleeps until there is a report, or a signal comes.
@@ -49,7 +49,6 @@ class Ring {
   [[nodiscard]] std::span<char> Bytes(const Report& report) {
     return std::span(pool_->buffers[*report.buffer]).first(static_cast<std::size_t>(report.result));
   }
-  // Which whoever was told ENOBUFS gets.
   void GiveBack(std::uint16_t buffer);
 
  private:
@@ -58,14 +57,18 @@ class Ring {
   static constexpr std::uint16_t kPool = 0;  // the number under which the kernel knows them
 
   struct alignas(4096) Pool {
-    std::array<io_uring_buf, kBuffers> lent;  // a ring, too: what the kernel may fill
+    std::array<io_uring_buf, kBuffers> offered;  // a ring, too: what the kernel may fill
     std::array<std::array<char, kReadSize>, kBuffers> buffers;
   };
 
   io_uring_sqe* Order();
-  io_uring_buf_ring* Lent() { return reinterpret_cast<io_uring_buf_ring*>(pool_->lent.data()); }
+  void Offer(std::uint16_t buffer);  // to the kernel
+  io_uring_buf_ring* Offered() {
+    return reinterpret_cast<io_uring_buf_ring*>(pool_->offered.data());
+  }
 
   io_uring ring_{};
+  unsigned filled_ = 0;                        // buffers that were reported and not given back
   std::vector<std::pair<int, void*>> hungry_;  // receives that found no buffer
   std::unique_ptr<Pool> pool_ = std::make_unique_for_overwrite<Pool>();
 };
