@@ -14,8 +14,8 @@
 // The guard is EPOLLONESHOT: after one report the descriptor is silent, so that one thread has it
 // to himself, until that thread asks for the next report with EPOLL_CTL_MOD. If something came
 // meanwhile, that is reported at once. It has to be the thread's last act: from then on the client
-// may be another thread's, or gone. The language knows nothing of a handing over by the kernel: an
-// atomic says that what one thread wrote is seen by the next.
+// may be another thread's, or gone. The language knows nothing of a handing over by the kernel: a
+// mutex, held while the report is asked for, says that the next visit comes after this one.
 //
 // A thread does not wait for a client that does not take his echo, or a few of those would hold a
 // thread each. The sockets do not block; what is unsent stays with the client, and the next report
@@ -30,7 +30,6 @@
 #include <sys/socket.h>
 
 #include <array>
-#include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -46,19 +45,23 @@
 namespace models {
 namespace {
 
-struct Watched {
-  explicit Watched(int fd) noexcept : client(fd) {}
-
-  Client client;
-  std::atomic<bool> handed_over = false;  // stored by one visit as released, loaded by the next
-};
+void Watch(int epoll, int operation, Client& client) {
+  const std::uint32_t what = client.WaitsToSend() ? EPOLLOUT : EPOLLIN;
+  epoll_event event{.events = what | EPOLLONESHOT, .data = {.ptr = &client}};
+  if (::epoll_ctl(epoll, operation, client.Descriptor(), &event) != 0) Die("epoll_ctl");
+}
 
 // The loop adds, a thread takes out. Each stays where it is.
 class Clients {
  public:
-  Watched& Add(int fd) {
+  void Add(int epoll, int fd) {
     const std::lock_guard lock(mutex_);
-    return clients_.try_emplace(fd, fd).first->second;
+    Watch(epoll, EPOLL_CTL_ADD, clients_.try_emplace(fd, fd).first->second);
+  }
+  void TakeOver() { const std::lock_guard lock(mutex_); }  // from whoever asked for the report
+  void HandOver(int epoll, Client& client) {
+    const std::lock_guard lock(mutex_);
+    Watch(epoll, EPOLL_CTL_MOD, client);
   }
   // Closes the descriptor, too, and within the lock: not before, or the number might be given out
   // and added while it still stands here.
@@ -69,29 +72,21 @@ class Clients {
 
  private:
   std::mutex mutex_;
-  std::unordered_map<int, Watched> clients_;
+  std::unordered_map<int, Client> clients_;
 };
 
-void Watch(int epoll, int operation, Watched& watched) {
-  const int fd = watched.client.Descriptor();
-  const std::uint32_t what = watched.client.WaitsToSend() ? EPOLLOUT : EPOLLIN;
-  epoll_event event{.events = what | EPOLLONESHOT, .data = {.ptr = &watched}};
-  watched.handed_over.store(true, std::memory_order_release);
-  if (::epoll_ctl(epoll, operation, fd, &event) != 0) Die("epoll_ctl");
-}
-
 // What a thread does.
-void Visit(int epoll, Watched& watched, Clients& clients) {
-  static_cast<void>(watched.handed_over.load(std::memory_order_acquire));
+void Visit(int epoll, Client& client, Clients& clients) {
+  clients.TakeOver();
   std::array<char, kReadSize> buffer;  // the thread's own
-  if (watched.client.CopyOnce(buffer) == Copied::kEnd) {
-    clients.Remove(watched.client);
+  if (client.CopyOnce(buffer) == Copied::kEnd) {
+    clients.Remove(client);
   } else {
-    Watch(epoll, EPOLL_CTL_MOD, watched);
+    clients.HandOver(epoll, client);
   }
 }
 
-void StartVisit(int epoll, Watched& client, Clients& clients) {
+void StartVisit(int epoll, Client& client, Clients& clients) {
   if (StartThread([epoll, &client, &clients] { Visit(epoll, client, clients); })) return;
   // It waits for nothing, so the loop can make the visit itself: slower, and nobody is cut off.
   static bool told = false;
@@ -117,13 +112,11 @@ void ServeThreadPerReady(int listener) {
     if (count < 0) continue;
     for (const epoll_event& event : std::span(events).first(static_cast<std::size_t>(count))) {
       if (event.data.ptr != nullptr) {
-        StartVisit(epoll, *static_cast<Watched*>(event.data.ptr), clients);
+        StartVisit(epoll, *static_cast<Client*>(event.data.ptr), clients);
         continue;
       }
       int fd = kNobody;
-      while ((fd = AcceptClient(listener, SOCK_NONBLOCK)) >= 0) {
-        Watch(epoll, EPOLL_CTL_ADD, clients.Add(fd));
-      }
+      while ((fd = AcceptClient(listener, SOCK_NONBLOCK)) >= 0) clients.Add(epoll, fd);
       if (fd == kEnded) return;
     }
   }
