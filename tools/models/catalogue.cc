@@ -10,6 +10,15 @@ namespace {
 
 constexpr auto kModels = std::to_array<Model>({
     {"blocking", "blocking, a thread each", &ServeBlocking, true},
+    {"polling", "non-blocking, sleep 10 ms", &ServePolling},
+    {"select", "select", &ServeSelect},
+    {"poll", "poll", &ServePoll},
+    {"epoll-level", "epoll, level-triggered", &ServeEpollLevel},
+    {"thread-per-ready", "epoll, a thread per event", &ServeThreadPerReady},
+    {"epoll-edge", "epoll, edge-triggered", &ServeEpollEdge},
+#ifdef WEIR_HAS_LIBURING
+    {"io_uring", "io_uring", &ServeUring},
+#endif
     {"weir", "weir", &ServeWeir},
 });
 

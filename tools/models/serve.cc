@@ -51,7 +51,6 @@ void RunServer(const Model& model, int listener) {
   listener_to_end = listener;
   struct sigaction action {};
   action.sa_handler = &EndListener;
-  action.sa_flags = SA_RESTART;
   Checked(::sigaction(SIGINT, &action, nullptr), "sigaction");
   Checked(::sigaction(SIGTERM, &action, nullptr), "sigaction");
   action.sa_handler = SIG_IGN;

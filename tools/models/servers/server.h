@@ -38,8 +38,16 @@ constexpr int kNobody = -1;  // no client waits (a listener that does not block)
 constexpr int kEnded = -2;   // the listener was shut down
 
 // The next client's descriptor, or one of the two above. `flags` are of accept4(2):
-// SOCK_NONBLOCK or 0. Goes on to the next client when one was gone before he was accepted.
+// SOCK_NONBLOCK or 0. Goes on to the next client when one was gone before he was accepted, or had
+// to be refused because there are no more descriptors.
 [[nodiscard]] int AcceptClient(int listener, int flags);
+
+constexpr int kRefused = -3;
+
+// What AcceptClient() does when it was told EMFILE or ENFILE: gives up a descriptor that is kept
+// for this, and takes one client: to serve him if there is room after all, or to refuse him. For
+// who is told so in another way.
+[[nodiscard]] int AcceptBySpare(int listener, int flags);
 
 void SetNonBlocking(int fd);
 
