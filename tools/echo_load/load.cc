@@ -43,14 +43,14 @@ void Load::Run() {
     return options_.server_pid == 0 ? std::chrono::nanoseconds() : CpuTime(options_.server_pid);
   };
   const std::chrono::nanoseconds server_time_before = server_time();
-  AskUntil(Clock::now() + std::chrono::duration_cast<Clock::duration>(options_.time));
+  AskUntil(Clock::now() + std::chrono::duration_cast<Clock::duration>(options_.time), nullptr);
   server_time_ = server_time() - server_time_before;
   Finish();
 }
 
-void Load::Ask(std::chrono::duration<double> time) {
+void Load::Ask(std::chrono::duration<double> time, const std::function<void()>& halfway) {
   latencies_ = Histogram();
-  AskUntil(Clock::now() + std::chrono::duration_cast<Clock::duration>(time));
+  AskUntil(Clock::now() + std::chrono::duration_cast<Clock::duration>(time), halfway);
   while (!std::ranges::all_of(connections_, &Connection::Idle)) Turn(Clock::time_point::max());
 }
 
@@ -73,7 +73,7 @@ std::uint64_t Load::Answered() const {
   return answered;
 }
 
-void Load::AskUntil(Clock::time_point end) {
+void Load::AskUntil(Clock::time_point end, const std::function<void()>& halfway) {
   const Clock::time_point began = Clock::now();
   last_byte_ = began;
   asking_ = true;
@@ -81,6 +81,11 @@ void Load::AskUntil(Clock::time_point end) {
     connection.AskFirst(Clock::now());
     connection.Send();
     Watch(connection);
+  }
+  if (halfway) {
+    const Clock::time_point middle = began + (end - began) / 2;
+    while (Clock::now() < middle) Turn(middle);
+    halfway();
   }
   while (Clock::now() < end) Turn(end);
   asking_ = false;

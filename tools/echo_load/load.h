@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -29,9 +30,9 @@ class Load final {
   void Run();
 
   // In place of Run(), and as often as is wanted: asks for that long (in no time each connection
-  // asks once), then waits until all is answered. What the observers tell is of the last call.
-  // Throws Failure. REQUIRES: no --reconnect.
-  void Ask(std::chrono::duration<double> time);
+  // asks once), then waits until all is answered. Calls `halfway` in the middle of the time. What
+  // the observers tell is of the last call. Throws Failure. REQUIRES: no --reconnect.
+  void Ask(std::chrono::duration<double> time, const std::function<void()>& halfway = nullptr);
   void Finish();  // each connection half-closes, and wants the peer's end; throws Failure
   void Reset();   // each connection is reset
 
@@ -44,7 +45,7 @@ class Load final {
 
  private:
   void OpenOne();
-  void AskUntil(Clock::time_point end);
+  void AskUntil(Clock::time_point end, const std::function<void()>& halfway);
   Fd ConnectAndWatch(std::size_t index);
   void Turn(Clock::time_point end);
   void Handle(Connection& connection, std::uint32_t events);

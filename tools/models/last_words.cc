@@ -26,7 +26,10 @@ std::string LastWords::Line() const {
   std::string_view said(text.data(), static_cast<std::size_t>(std::max(got, ssize_t{0})));
   while (said.ends_with('\n')) said.remove_suffix(1);
   const std::size_t line = said.rfind('\n');
-  return std::string(line == std::string_view::npos ? said : said.substr(line + 1));
+  if (line != std::string_view::npos) said.remove_prefix(line + 1);
+  constexpr std::string_view kPrefix = "weir-models: ";
+  if (said.starts_with(kPrefix)) said.remove_prefix(kPrefix.size());
+  return std::string(said);
 }
 
 }  // namespace models

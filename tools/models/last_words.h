@@ -15,7 +15,7 @@ class LastWords final {
   // For the server's process: what it says goes here from now on.
   void TakeStderr() const noexcept;
 
-  // The last line, or nothing.
+  // The last line, without the program's name; or nothing.
   [[nodiscard]] std::string Line() const;
 
  private:

@@ -11,6 +11,7 @@
 #include "echo_load/failure.h"
 #include "echo_load/load.h"
 #include "echo_load/options.h"
+#include "models/cpu_distance.h"
 
 namespace models {
 namespace {
@@ -90,13 +91,18 @@ void MeasureQuiet(ServerProcess& server, Measured& measured) {
   measured.idle_wakeups_per_second = static_cast<double>(wakeups) / kQuiet.count();
 }
 
+double DistanceNs(const std::optional<Cpus>& cpus) {
+  return cpus ? CpuDistance(cpus->load, cpus->server).count() : 0;
+}
+
 void MeasureRequests(ServerProcess& server, echo_load::Load& active, double seconds,
-                     Measured& measured) {
+                     const std::optional<Cpus>& cpus, Measured& measured) {
+  const double distance_before = DistanceNs(cpus);
   const std::uint64_t answered_before = active.Answered();
   Window window(server);
-  active.Ask(Seconds(seconds));
-  measured.threads = static_cast<double>(server.Threads());
+  active.Ask(Seconds(seconds), [&] { measured.threads = static_cast<double>(server.Threads()); });
   window.End();
+  measured.cpu_distance_ns = std::max(distance_before, DistanceNs(cpus));
   const auto requests = static_cast<double>(active.Answered() - answered_before);
   const auto each = [&](std::uint64_t count) { return static_cast<double>(count) / requests; };
 
@@ -117,7 +123,7 @@ void MeasureRequests(ServerProcess& server, echo_load::Load& active, double seco
   measured.others = each(made.others);
 }
 
-Measured MeasureServer(ServerProcess& server, const Load& load) {
+Measured MeasureServer(ServerProcess& server, const Load& load, const std::optional<Cpus>& cpus) {
   Measured measured;
   const echo_load::Options active_options = LoadOptions(server, load.active);
   const echo_load::Options idle_options = LoadOptions(server, load.idle);
@@ -127,7 +133,7 @@ Measured MeasureServer(ServerProcess& server, const Load& load) {
   active.Ask(kWarmUp);
   if (load.idle != 0) MeasureMemory(server, crowd, load.idle, measured);
   MeasureQuiet(server, measured);
-  MeasureRequests(server, active, load.seconds, measured);
+  MeasureRequests(server, active, load.seconds, cpus, measured);
   active.Finish();
   if (load.idle != 0) crowd.Reset();  // 10,000 ports in TIME_WAIT would burden whoever comes next
   server.Stop();
@@ -141,7 +147,7 @@ Refused Explain(const Failure& failure, ServerProcess& server) {
   const bool expected = !ended && said.find("is refused") != std::string::npos;
   std::string why = failure.what();
   if (ended) why += fmt::format("; the server {}", *ended);
-  if (!said.empty()) why += fmt::format("; the server said: {}", said);
+  if (!said.empty()) why += fmt::format("; the server said: '{}'", said);
   return {.why = std::move(why), .expected = expected};
 }
 
@@ -162,7 +168,7 @@ std::optional<Cpus> PickCpus() {
 Outcome Measure(const Model& model, const Load& load, const std::optional<Cpus>& cpus) {
   ServerProcess server(model, cpus ? std::optional(cpus->server) : std::nullopt);
   try {
-    return {.measured = MeasureServer(server, load), .refused = {}};
+    return {.measured = MeasureServer(server, load, cpus), .refused = {}};
   } catch (const Failure& failure) {
     return {.measured = std::nullopt, .refused = Explain(failure, server)};
   }

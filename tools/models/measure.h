@@ -33,6 +33,8 @@ struct Cpus {
 [[nodiscard]] std::optional<Cpus> PickCpus();
 
 struct Measured {
+  double cpu_distance_ns = 0;  // the longer of before and after; 0 with one CPU
+
   double requests_per_cpu_second = 0;
   double requests_per_second = 0;
   double p50_us = 0;

@@ -10,6 +10,7 @@ import re
 import resource
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -90,8 +91,20 @@ class Measuring(unittest.TestCase):
         for (name, idle), cell in cells.items():
             with self.subTest(name=name, idle=idle):
                 self.assertNotIn("refused", cell)
-                self.assertEqual(len(cell["rounds"]), 1)
+                self.assertIn(len(cell["rounds"]), (1, 2))  # once more, if the CPUs were far apart
                 self.check_figures(name, idle, cell["median"])
+
+    def test_medians_are_of_the_rounds_in_which_the_cpus_were_near(self):
+        cells = measure("--rounds", "5", "--seconds", "0.01", "--model", "poll,weir",
+                        "--connections", "0")
+        all_rounds = [one for cell in cells.values() for one in cell["rounds"]]
+        near = 2 * min(one["cpu_distance_ns"] for one in all_rounds)
+        for (name, _), cell in cells.items():
+            rounds = [one for one in cell["rounds"] if one["cpu_distance_ns"] <= near]
+            self.assertGreaterEqual(len(cell["rounds"]), 5)
+            for key, value in cell["median"].items():
+                expected = statistics.median(one[key] for one in rounds or cell["rounds"])
+                self.assertAlmostEqual(value, expected, delta=abs(expected) * 1e-4, msg=(name, key))
 
     def check_figures(self, name, idle, figures):
         # Nothing is in flight where the counts begin and end, and a request of 64 bytes is one
@@ -232,8 +245,8 @@ class Printing(unittest.TestCase):
             self.assertEqual((done.returncode, done.stderr), (0, ""))
             chart = file.read_text()
         self.assertTrue(chart.rstrip().endswith("</svg>"))
-        for text in (">poll<", ">weir<", "idle connections beside them"):
-            self.assertGreaterEqual(chart.count(text), 2, text)
+        for text in (">poll<", ">weir<", "idle connections beside the 10"):
+            self.assertIn(text, chart)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ std::string HelpText() {
       "(0,10,1000,10000)\n"
       "  --active N           connections with a request in flight (10)\n"
       "  --seconds S          of each load; fractions are welcome (0.3)\n"
-      "  --rounds N           how often each is measured; the table has medians (3)\n"
+      "  --rounds N           how often each is measured; the table has medians (4)\n"
       "  --plot FILE          a chart (SVG), too; needs gnuplot\n"
       "  --json               one JSON document instead of the tables\n"
       "  --port PORT          for serve; 0 takes a free one (0)\n"
@@ -42,10 +42,11 @@ std::string HelpText() {
 #endif
   text +=
       "\n"
-      "Each server is a process on one CPU, the load is on another. A request is 64 bytes, and "
-      "every\n"
-      "byte of every echo is checked. It takes about models x loads x rounds x (seconds + 0.6) s.\n"
-      "A model that cannot carry a load is said to, and the others go on.\n";
+      "Each server is a process on one CPU, the load is on another. A request is 64 bytes, and\n"
+      "every byte of every echo is checked. A model that cannot carry a load is said to, and\n"
+      "the others go on. It takes about models x loads x rounds x (seconds + 0.4) s. Where the\n"
+      "two CPUs move, as a virtual machine's do, only what was measured while they were near\n"
+      "counts, and cells that have too little of it are measured again.\n";
   return text;
 }
 

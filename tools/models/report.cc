@@ -107,7 +107,7 @@ void PrintTable(const Results& results, std::size_t idle, const std::string& tit
       row.resize(rows.front().size());
       continue;
     }
-    const Measured median = cell.Median();
+    const Measured median = cell.Median(results.NearNs());
     for (const Column& column : columns) row.push_back(column.text(cell, median));
   }
   PrintRows(rows);
@@ -126,6 +126,29 @@ void PrintRefusals(const Results& results) {
     fmt::print("{} beside {} idle connections: {}{}\n", cell.model->title,
                Whole(static_cast<double>(cell.idle)),
                cell.refused->expected ? "" : "FAILED: ", cell.refused->why);
+  }
+}
+
+// What was left out, and which cells have nothing else.
+void PrintDistances(const Results& results) {
+  const double near = results.NearNs();
+  std::size_t all = 0;
+  std::size_t far = 0;
+  double farthest = 0;
+  for (const Cell& cell : results.cells) {
+    all += cell.rounds.size();
+    far += cell.rounds.size() - cell.Near(near);
+    for (const Measured& round : cell.rounds) farthest = std::max(farthest, round.cpu_distance_ns);
+  }
+  if (far == 0) return;
+  fmt::print(
+      "In {} of {} measurements the two CPUs were up to {:.0f} ns apart (there and back), in place "
+      "of {:.0f}: left out.\n",
+      far, all, farthest, near / 2);
+  for (const Cell& cell : results.cells) {
+    if (cell.rounds.empty() || cell.Near(near) != 0) continue;
+    fmt::print("But not of {} beside {} idle connections, which has no others.\n",
+               cell.model->title, Whole(static_cast<double>(cell.idle)));
   }
 }
 
@@ -152,13 +175,13 @@ std::string JsonFigures(const Measured& measured) {
   return "{" + text + "}";
 }
 
-std::string JsonCell(const Cell& cell) {
+std::string JsonCell(const Cell& cell, double near_ns) {
   std::string text = fmt::format("{{\"model\":{},\"idle\":{}", Quoted(cell.model->name), cell.idle);
   if (cell.refused) {
     text += fmt::format(",\"refused\":{},\"expected\":{}", Quoted(cell.refused->why),
                         cell.refused->expected);
   }
-  if (!cell.rounds.empty()) text += ",\"median\":" + JsonFigures(cell.Median());
+  if (!cell.rounds.empty()) text += ",\"median\":" + JsonFigures(cell.Median(near_ns));
   text += ",\"rounds\":[";
   for (const Measured& round : cell.rounds) {
     text += (&round == cell.rounds.data() ? "" : ",") + JsonFigures(round);
@@ -180,13 +203,15 @@ void PrintTables(const Results& results, const MeasureOptions& options,
   PrintRefusals(results);
   fmt::print("{}.\nMedians of {} rounds of {:g} s.{}\n", machine, options.rounds, options.seconds,
              results.AllAsExpected() ? " Every byte of every echo was right." : "");
+  PrintDistances(results);
 }
 
 void PrintJson(const Results& results, const MeasureOptions& options, const std::string& machine) {
   fmt::print("{{\"machine\":{},\"active\":{},\"seconds\":{:g},\"rounds\":{},\"results\":[\n",
              Quoted(machine), options.active, options.seconds, options.rounds);
   for (const Cell& cell : results.cells) {
-    fmt::print("{}{}\n", JsonCell(cell), &cell == &results.cells.back() ? "" : ",");
+    fmt::print("{}{}\n", JsonCell(cell, results.NearNs()),
+               &cell == &results.cells.back() ? "" : ",");
   }
   fmt::print("]}}\n");
 }

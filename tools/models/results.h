@@ -19,6 +19,7 @@ struct Field {
 };
 
 inline constexpr auto kFields = std::to_array<Field>({
+    {"cpu_distance_ns", &Measured::cpu_distance_ns},
     {"requests_per_cpu_second", &Measured::requests_per_cpu_second},
     {"requests_per_second", &Measured::requests_per_second},
     {"p50_us", &Measured::p50_us},
@@ -43,8 +44,10 @@ struct Cell {
   std::vector<Measured> rounds;
   std::optional<Refused> refused;  // then the rounds are none, or not all
 
-  // Of each figure by itself. REQUIRES: there are rounds.
-  [[nodiscard]] Measured Median() const;
+  // The rounds in which the two CPUs were not farther apart than that.
+  [[nodiscard]] std::size_t Near(double most_ns) const;
+  // Of each figure by itself, and of the near rounds, if there are any. REQUIRES: there are rounds.
+  [[nodiscard]] Measured Median(double most_ns) const;
 };
 
 struct Results {
@@ -52,6 +55,10 @@ struct Results {
 
   // REQUIRES: the cell is there.
   [[nodiscard]] Cell& At(const Model& model, std::size_t idle);
+
+  // What counts as near: at most twice the least distance that was seen.
+  [[nodiscard]] double NearNs() const;
+
   // False if a model failed otherwise than it said it would.
   [[nodiscard]] bool AllAsExpected() const;
 };

@@ -18,6 +18,7 @@
 
 #include "echo_load/cpu_time.h"
 #include "echo_load/failure.h"
+#include "models/asleep.h"
 #include "models/serve.h"
 #include "models/server_child.h"
 
@@ -131,6 +132,10 @@ Switches ServerProcess::ReadSwitches() {
   ::kill(pid_, SIGUSR1);
   if (!Await([&] { return page_->answered.load() == question || Ended(); })) {
     throw Failure("the server does not tell what it uses");
+  }
+  // The signal has ended its wait: that it waits again is still a part of this.
+  if (!Await([&] { return FirstThreadSleeps(pid_) || Ended(); })) {
+    throw Failure("the server does not come to rest");
   }
   return {.wakeups = page_->wakeups.load(), .preemptions = page_->preemptions.load()};
 }

@@ -50,7 +50,8 @@ class ServerProcess final {
 
   [[nodiscard]] const std::string& Url() const { return url_; }
   [[nodiscard]] std::chrono::nanoseconds CpuTime() const;
-  // Asks the server itself: a signal interrupts it for a moment.
+  // Asks the server itself, by a signal, and waits until it rests again. REQUIRES: nothing is in
+  // flight.
   [[nodiscard]] Switches ReadSwitches();
   [[nodiscard]] Calls ReadCalls() const;
   [[nodiscard]] std::size_t Threads() const;

@@ -19,13 +19,12 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
-#include <filesystem>
-#include <fstream>
 #include <string>
 #include <utility>
 
 #include "echo_load/failure.h"
 #include "echo_load/fd.h"
+#include "models/asleep.h"
 #include "models/last_words.h"
 #include "models/serve.h"
 
@@ -158,19 +157,6 @@ void Resume(pid_t thread, int signal) {
   ::ptrace(PTRACE_SYSCALL, thread, nullptr, static_cast<std::uintptr_t>(signal));
 }
 
-// True if no thread of the process does anything: each sleeps in a call.
-bool AllAsleep(pid_t process) {
-  for (const auto& thread :
-       std::filesystem::directory_iterator(fmt::format("/proc/{}/task", process))) {
-    std::ifstream file(thread.path() / "stat");
-    std::string line;
-    std::getline(file, line);
-    const std::size_t name_end = line.rfind(')');
-    if (name_end == std::string::npos || line.compare(name_end, 3, ") S") != 0) return false;
-  }
-  return true;
-}
-
 class Tracer final {
  public:
   Tracer(Child& server, Child& client) : server_(server), client_(client) {}
@@ -178,7 +164,7 @@ class Tracer final {
   // Until the client has stopped itself, and nothing is left to do for the server.
   void RunUntilClientStops() {
     while (!client_stopped_) HandleOne(0);
-    while (HandleOne(WNOHANG) || !AllAsleep(server_.Pid())) continue;
+    while (HandleOne(WNOHANG) || !AllThreadsSleep(server_.Pid())) continue;
   }
 
   void Count() {
