@@ -2,14 +2,17 @@
 
 #include <sched.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <thread>
 
 namespace models {
 namespace {
 
-constexpr int kWarmUp = 100;
-constexpr int kTrips = 1000;
+// The median of some series: one may be interrupted.
+constexpr int kSeries = 9;
+constexpr int kTrips = 100;
 
 void StayOn(int cpu) {
   cpu_set_t only;
@@ -20,7 +23,7 @@ void StayOn(int cpu) {
 
 // A number is thrown from one to the other: odd there, even back.
 void AnswerAll(std::atomic<int>& ball) {
-  for (int trip = 0; trip < kWarmUp + kTrips; ++trip) {
+  for (int trip = 0; trip < kSeries * kTrips; ++trip) {
     while (ball.load(std::memory_order_acquire) != 2 * trip + 1) continue;
     ball.store(2 * trip + 2, std::memory_order_release);
   }
@@ -35,15 +38,19 @@ std::chrono::duration<double, std::nano> CpuDistance(int here, int there) {
     StayOn(there);
     AnswerAll(ball);
   });
-  auto began = std::chrono::steady_clock::now();
-  for (int trip = 0; trip < kWarmUp + kTrips; ++trip) {
-    if (trip == kWarmUp) began = std::chrono::steady_clock::now();
-    ball.store(2 * trip + 1, std::memory_order_release);
-    while (ball.load(std::memory_order_acquire) != 2 * trip + 2) continue;
+  std::array<std::chrono::duration<double, std::nano>, kSeries> series{};
+  int trip = 0;
+  for (auto& elapsed : series) {
+    const auto began = std::chrono::steady_clock::now();
+    for (const int end = trip + kTrips; trip < end; ++trip) {
+      ball.store(2 * trip + 1, std::memory_order_release);
+      while (ball.load(std::memory_order_acquire) != 2 * trip + 2) continue;
+    }
+    elapsed = std::chrono::steady_clock::now() - began;
   }
-  const auto elapsed = std::chrono::steady_clock::now() - began;
   other.join();
-  return std::chrono::duration<double, std::nano>(elapsed) / kTrips;
+  std::ranges::sort(series);
+  return series[kSeries / 2] / kTrips;
 }
 
 }  // namespace models

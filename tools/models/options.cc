@@ -27,7 +27,7 @@ std::string HelpText() {
       "(0,10,1000,10000)\n"
       "  --active N           connections with a request in flight (10)\n"
       "  --seconds S          of each load; fractions are welcome (0.3)\n"
-      "  --rounds N           how often each is measured; the table has medians (4)\n"
+      "  --rounds N           how often each is measured; the table has medians (6)\n"
       "  --plot FILE          a chart (SVG), too; needs gnuplot\n"
       "  --json               one JSON document instead of the tables\n"
       "  --port PORT          for serve; 0 takes a free one (0)\n"

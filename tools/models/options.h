@@ -17,7 +17,7 @@ struct MeasureOptions {
   std::vector<const Model*> models;                       // all, unless some were named
   std::vector<std::size_t> idle = {0, 10, 1000, 10'000};  // connections beside the active ones
   std::size_t active = 10;
-  std::size_t rounds = 4;
+  std::size_t rounds = 6;
   double seconds = 0.3;  // of each load
   bool json = false;
   std::string plot;  // a file for the chart, or empty
