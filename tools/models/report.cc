@@ -129,7 +129,7 @@ void PrintRefusals(const Results& results) {
   }
 }
 
-// What was left out, and which cells have nothing else.
+// How far apart the CPUs were, what was left out, and which cells have nothing else.
 void PrintDistances(const Results& results) {
   const double near = results.NearNs();
   std::size_t all = 0;
@@ -140,11 +140,14 @@ void PrintDistances(const Results& results) {
     far += cell.rounds.size() - cell.Near(near);
     for (const Measured& round : cell.rounds) farthest = std::max(farthest, round.cpu_distance_ns);
   }
-  if (far == 0) return;
-  fmt::print(
-      "In {} of {} measurements the two CPUs were up to {:.0f} ns apart (there and back), in place "
-      "of {:.0f}: left out.\n",
-      far, all, farthest, near / 2);
+  if (farthest == 0) return;  // there is only one, or nothing was measured
+  fmt::print("The two CPUs were {:.0f} ns apart, there and back", near / 2);
+  if (far == 0) {
+    fmt::print(".\n");
+    return;
+  }
+  fmt::print("; {} of {} measurements are left out, for then it was up to {:.0f}.\n", far, all,
+             farthest);
   for (const Cell& cell : results.cells) {
     if (cell.rounds.empty() || cell.Near(near) != 0) continue;
     fmt::print("But not of {} beside {} idle connections, which has no others.\n",
