@@ -272,7 +272,7 @@ void PrintCalls(std::span<const Model* const> models, bool json) {
       } else if (each == 1) {
         text += " " + name;
       } else {
-        text += fmt::format(" {} x {:.2f}", name, each);
+        text += fmt::format(" {} x {:g}", name, each);
       }
     }
     if (json) {
