@@ -256,7 +256,7 @@ def check_docs(top):
     programs, cases = test_names(top)
 
     def why_not_there(text):
-        first = text.split()[0]
+        first = text.split(" ")[0]
         if PATH.fullmatch(first):  # or a program, by its source: `examples/echo`
             found = (top / first).exists() or f"/{first}.cc" in files
             return None if found else "is not in the tree"
