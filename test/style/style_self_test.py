@@ -21,7 +21,16 @@ CLEAN = {
     "src/net/connection.cc": '#include "os/sys.h"\n'
     + "int F() {\n" + "  G();\n" * 68 + "}\n" + "struct S {\n" + "  int i;\n" * 90 + "};\n",
     "src/net/meson.build": "weir_sources += files('connection.cc')\n",
-    "test/net/connection_test.cc": '#include "net/connection.cc"\n',
+    "test/net/connection_test.cc": '#include "net/connection.cc"\n'
+    'TEST_CASE("it reads, "\n          "and says \\"so\\"", "[net]") {\n}\n',
+    "test/net/meson.build": "test('net', executable('net_test', 'connection_test.cc'))\n",
+    "include/weir/stats.h": "#pragma once\nstruct Stats {\n  std::uint64_t turns = 0;\n};\n",
+    "examples/echo.cc": "int main() {}\n",
+    "README.md": "`examples/echo`, `tools/run --fast`, `build/tools/gone`\n"
+    "```\n`src/gone.cc`\n```\n",
+    "docs/read.md": "`src/net/connection.cc`, `net/connection.cc`, `connection.cc`, `test/net`,\n"
+    "`test/net/*_gone.cc`, `runtime/gone.go`, `program / name`, `net / it reads`,\n"
+    "`net / it\nreads, and says \"so\"`, `Stats::turns`, `weir::Stats`\n",
     "tools/run": "#!/bin/sh\n",
 }
 
@@ -47,7 +56,7 @@ PLANTED = [
     ("src/net/connection.cc", "#include <unistd.h>", "<unistd.h>: neither the standard"),
     ("src/base/check.h", "#include <errno.h>", "<errno.h>: neither the standard"),
     ("src/data/a.h", "#include <linux/filter.h>\n", "src/data/a.h:1: <linux/filter.h>: neither"),
-    ("test/net/connection_test.cc", "// " + "x" * 98, "connection_test.cc:2: 101 columns"),
+    ("test/net/connection_test.cc", "// " + "x" * 98, "connection_test.cc:5: 101 columns"),
     ("test/net/connection_test.cc", "// " + "\u00e4" * 97, None),
     ("tools/run", "# TO" + "DO: later", "tools/run:2: TO" + "DO: do it"),
     ("src/net/meson.build", "# FIX" + "ME", "src/net/meson.build:2: FIX" + "ME"),
@@ -55,6 +64,16 @@ PLANTED = [
     ("src/net/a.h", "class A {\n  int F() {\n" + "    G();\n" * 69 + "  }\n};\n", "a.h:2: 71"),
     ("meson.build", "project('weir', 'cpp',\n  version: '0.1.1',\n)\n", "meson.build says 0.1.1"),
     ("include/weir/version.h", "#pragma once\n", "the string None"),
+    ("README.md", "`src/net/gone.cc`", "README.md:5: `src/net/gone.cc` is not in the tree"),
+    ("README.md", "`tools/gone --fast`", "`tools/gone --fast` is not in the tree"),
+    ("README.md", "a backtick ` alone, then:\n\n`src/gone.cc`\n", "README.md:3: `src/gone.cc`"),
+    ("docs/read.md", "`test/connection.cc`", "`test/connection.cc` is not in the tree"),
+    ("docs/read.md", "`nection.cc`", "docs/read.md:5: `nection.cc` is no file of the tree"),
+    ("docs/read.md", "`os/connection.cc`", "`os/connection.cc` is no file of the tree"),
+    ("docs/read.md", "`net / reads, and`", "`net / reads, and` is no TEST_CASE"),
+    ("docs/read.md", "`nets / it reads`", "`nets / it reads` is of no program"),
+    ("docs/read.md", "`Stats::gone`", "docs/read.md:5: `Stats::gone` is no counter of include/"),
+    ("include/weir/stats.h", "#pragma once\n", "`Stats::turns` is no counter"),
 ]
 
 

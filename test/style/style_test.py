@@ -1,4 +1,5 @@
-"""How the source tree has to look: floors, includes, lines, functions, the version.
+"""How the source tree has to look: floors, includes, lines, functions, the version;
+and that what the docs name is there.
 
     style_test.py TOP_OF_THE_TREE
 
@@ -58,6 +59,15 @@ STANDARD_HEADERS = set(
     unordered_map unordered_set utility valarray variant vector version
     """.split()
 )
+
+# What the docs may name in backticks, and is then looked up.
+CITED = re.compile(r"`((?:[^`\n]|\n(?!\n))+)`")  # not beyond its paragraph
+PATH = re.compile(r"(?:include|src|test|tools|docs|examples)/[\w./-]+")  # exactly there
+FILE = re.compile(r"[\w./-]+\.(?:h|cc|c|py|md)")  # somewhere: `data/slab.h`, `slab.h`
+TEST = re.compile(r"([a-z][a-z ]*) / (.+)")  # `program / name`, or how the name begins
+COUNTER = re.compile(r"(?:weir::)?Stats::(\w+)")
+STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
+TEST_CASE = re.compile(rf"\bTEST_CASE\(\s*((?:{STRING.pattern}\s*)+)")
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 
@@ -218,6 +228,56 @@ def check_version(top):
                "write the same in all three".format(*says))
 
 
+def cited(source):
+    """The line and the text of all that a page has in backticks, but for blocks of code."""
+    text = re.sub(r"^```.*?^```", lambda block: "\n" * block[0].count("\n"),
+                  "\n".join(source.lines), flags=re.MULTILINE | re.DOTALL)
+    for match in CITED.finditer(text):
+        yield text.count("\n", 0, match.start()) + 1, " ".join(match[1].split())
+
+
+def test_names(top):
+    """The names of the tests' programs, and of all test cases."""
+    programs = {name for build in (top / "test").rglob("meson.build")
+                for name in re.findall(r"\btest\('([^']+)'", build.read_text(encoding="utf-8"))}
+    cases = {"".join(STRING.findall(case[1])).replace("\\", "")
+             for source in (top / "test").rglob("*.cc")
+             for case in TEST_CASE.finditer(source.read_text(encoding="utf-8"))}
+    return programs, cases
+
+
+def check_docs(top):
+    """Whether the files, tests and counters that the docs name are there."""
+    pages = [top / "README.md", *sorted((top / "docs").glob("*.md"))]
+    files = ["/" + path.relative_to(top).as_posix() for folder in [*TEXT_FOLDERS, "docs"]
+             for path in (top / folder).rglob("*")]
+    stats = (top / "include/weir/stats.h").read_text(encoding="utf-8")
+    counters = set(re.findall(r"uint64_t (\w+) = 0;", stats))
+    programs, cases = test_names(top)
+
+    def why_not_there(text):
+        first = text.split(" ")[0]
+        if PATH.fullmatch(first):  # or a program, by its source: `examples/echo`
+            found = (top / first).exists() or f"/{first}.cc" in files
+            return None if found else "is not in the tree"
+        if FILE.fullmatch(text):
+            found = any(path.endswith("/" + text) for path in files)
+            return None if found else "is no file of the tree"
+        if (match := TEST.fullmatch(text)) and text != "program / name":
+            if match[1] not in programs:
+                return "is of no program that a meson.build under test/ has as a test"
+            found = any(case.startswith(match[2]) for case in cases)
+            return None if found else "is no TEST_CASE, nor how one begins"
+        if match := COUNTER.match(text):
+            return None if match[1] in counters else "is no counter of include/weir/stats.h"
+        return None
+
+    for page in (Source(top, path) for path in pages):
+        for line, text in cited(page):
+            if reason := why_not_there(text):
+                yield f"{page.path}:{line}: `{text}` {reason}: name what is there"
+
+
 def check(top):
     """Every violation in the tree, in words."""
     core = {source.path: source for source in load(top, ["include", "src"], {".h", ".cc"})}
@@ -229,6 +289,7 @@ def check(top):
         *check_lines(texts),
         *check_functions(texts),
         *check_version(top),
+        *check_docs(top),
     ]
 
 
