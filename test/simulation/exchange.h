@@ -107,7 +107,9 @@ struct Exchange {
 
   // At a drain: how far into its stream the peer's bytes had arrived.
   std::optional<std::uint64_t> promised;
-  bool is_new_handlers = false;  // what is unread, since SetHandler()
+  // OnData is due for what is unread: since SetHandler(), or ResumeRead() outside of it.
+  bool is_due = false;
+  bool in_on_data = false;
 
   std::uint64_t received = 0;  // by the server's calls
   std::size_t in_turn = 0;     // of that, since the last wait

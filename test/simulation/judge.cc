@@ -126,6 +126,9 @@ void Life::JudgeSleeper(Exchange& exchange) {
   if (is_open && !exchange.ended && exchange.socket->HasNews() && !MayBeUnread(exchange)) {
     world_.Find("asleep: peer {} has sent something", exchange.id);
   }
+  if (is_open && IsOnDataDue(exchange) && !MayBeUnread(exchange)) {
+    world_.Find("asleep: peer {} has input that OnData was not called for", exchange.id);
+  }
   if (connection.Pending() > 0 && exchange.socket->HasRoom()) {
     world_.Find("asleep: output for peer {} could leave", exchange.id);
   }
@@ -171,6 +174,13 @@ void Life::Promise(Exchange& exchange) {
   exchange.promised = exchange.received + exchange.socket->Arrived();
 }
 
+// It may leave unread what it has looked at, or what is less than it needs.
+bool Life::IsOnDataDue(const Exchange& exchange) {
+  const std::size_t unread = exchange.connection->Input().size();
+  if (exchange.ended || exchange.woken || unread == 0 || unread < exchange.need) return false;
+  return exchange.is_due || exchange.consumed + unread > exchange.seen;
+}
+
 // A paused or congested connection drains later: but for the grace, nothing excuses it. Whoever is
 // closed by anything else (the program, a limit, an error, a time-out) has another reason.
 void Life::JudgeDrain(const Exchange& exchange) {
@@ -184,9 +194,7 @@ void Life::JudgeDrain(const Exchange& exchange) {
     world_.Find("drain: {} bytes of peer {} had arrived, and {} were delivered", *exchange.promised,
                 exchange.id, told);
   }
-  // It may leave unread what it has looked at, or what is less than it needs.
-  if (exchange.woken || unread == 0 || unread < exchange.need) return;
-  if (told > exchange.seen || exchange.is_new_handlers) {
+  if (IsOnDataDue(exchange)) {
     world_.Find("drain: {} bytes of peer {} are left that OnData was not called for", unread,
                 exchange.id);
   }

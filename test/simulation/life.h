@@ -117,6 +117,7 @@ class Life final : public Judge {
   void JudgeReset(const Exchange& exchange);
   void JudgeSleeper(Exchange& exchange);
   void Promise(Exchange& exchange);
+  [[nodiscard]] static bool IsOnDataDue(const Exchange& exchange);
   [[nodiscard]] bool MayBeUnread(const Exchange& exchange);
   [[nodiscard]] int LoopOf(int epoll) const;
 

@@ -75,7 +75,9 @@ void Resume(Exchange& exchange) {
   if (!exchange.paused) return;
   exchange.paused = false;
   exchange.NoteVisit();
-  if (MayTouch(exchange)) exchange.connection->ResumeRead();
+  if (!MayTouch(exchange)) return;
+  if (!exchange.in_on_data) exchange.is_due = true;
+  exchange.connection->ResumeRead();
 }
 
 void CloseIt(Exchange& exchange) {
@@ -162,8 +164,11 @@ std::size_t Program::OnData(Connection& connection, std::string_view in) {
   if (connection.Input() != in) world.Find("input: Input() is not what OnData was given");
   exchange.seen = end;
   exchange.need = 0;
-  exchange.is_new_handlers = false;
-  return Consume(exchange, connection, in);
+  exchange.is_due = false;
+  exchange.in_on_data = true;
+  const std::size_t consumed = Consume(exchange, connection, in);
+  exchange.in_on_data = false;
+  return consumed;
 }
 
 std::size_t Program::Consume(Exchange& exchange, Connection& connection, std::string_view in) {
@@ -219,7 +224,7 @@ void Program::Act(Exchange& exchange, Connection& connection) {
     case 9:
       if (second_ == nullptr) return;
       exchange.need = 0;
-      exchange.is_new_handlers = !exchange.ended;
+      exchange.is_due = true;
       return connection.SetHandler(*second_);
     case 10:
     case 11:
