@@ -46,6 +46,8 @@ class Life final : public Judge {
   void NoteClosed(Exchange& exchange) { std::erase(open_, &exchange); }
   // The program is about to drain that loop.
   void NoteDrain(int loop);
+  // OnData is to come for what is unread, though no new bytes do.
+  [[nodiscard]] static bool IsOnDataDue(const Exchange& exchange);
   // In OnClose.
   void JudgeDrain(const Exchange& exchange);
   // Those from OnOpen to OnClose.
@@ -117,7 +119,6 @@ class Life final : public Judge {
   void JudgeReset(const Exchange& exchange);
   void JudgeSleeper(Exchange& exchange);
   void Promise(Exchange& exchange);
-  [[nodiscard]] static bool IsOnDataDue(const Exchange& exchange);
   [[nodiscard]] bool MayBeUnread(const Exchange& exchange);
   [[nodiscard]] int LoopOf(int epoll) const;
 

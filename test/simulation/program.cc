@@ -308,6 +308,7 @@ void Program::OnEnd(Connection& connection) {
   Exchange& exchange = *found;
   if (exchange.ended) world.Find("callbacks: OnEnd twice");
   if (exchange.paused) world.Find("paused: OnEnd all the same");
+  if (Life::IsOnDataDue(exchange)) world.Find("callbacks: OnEnd before an OnData that is due");
   exchange.ended = true;
   const std::uint64_t told = exchange.consumed + connection.Input().size();
   if (told != exchange.peer_sent) {
