@@ -269,7 +269,7 @@ void ConnectionImpl::FinishDrain(std::size_t received) {
     Set(kReadable | kVoidProof);
     return;
   }
-  if (Has(kPaused | kAutoPaused)) {
+  if (Has(kPaused | kAutoPaused | kRedeliver)) {
     Set(kReadable);  // what OnData left comes first; the next receive then closes
   } else {
     Close(CloseReason::kShutdown);

@@ -612,6 +612,25 @@ TEST_CASE("a drain delivers what had arrived behind an urgent byte, too", "[net]
   CHECK(it.handler.reason == CloseReason::kShutdown);
 }
 
+TEST_CASE("a handler that is set while a connection drains gets what the other one has left",
+          "[net][life][drain]") {
+  const bool with_more = GENERATE(false, true);  // in the kernel, which arrived with it
+  Recorder upgraded;
+  OneConnection it;
+  it.handler.on_data = [&](Connection& connection, std::string_view in) {
+    CHECK(in == "getframe");
+    connection.SetHandler(upgraded);
+    return std::size_t{3};
+  };
+  it.wire.WillReceive("getframe");
+  if (with_more) it.wire.WillReceive("frame");
+  it.loop->DrainAll();
+  it.RunUntilQuiet();
+  CHECK(upgraded.text == (with_more ? "frameframe" : "frame"));
+  CHECK(upgraded.closes == 1);
+  CHECK(upgraded.reason == CloseReason::kShutdown);
+}
+
 TEST_CASE("a drain waits for a connection that is paused, though nothing of it is unread",
           "[net][life][drain]") {
   OneConnection it;

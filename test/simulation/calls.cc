@@ -115,11 +115,14 @@ ssize_t Recv(int fd, void* room, std::size_t size) noexcept {
   Faults& faults = world.faults;
   if (faults.Strikes(Fault::kInterrupted)) return -EINTR;
   MakeTrouble(world, *socket);
+  // What FIONREAD has counted is there: it does not arrive just after this call.
+  const bool is_known = socket->told > 0;
+  const bool is_in_parts = socket->family() == AF_UNIX || !is_known;
   ssize_t result = 0;
-  if (faults.Strikes(Fault::kNothingYet)) {
+  if (faults.Strikes(Fault::kNothingYet) && !is_known) {
     result = -EAGAIN;
     if (socket->HasNews()) socket->Wake(0);
-  } else if (size > 1 && faults.Strikes(Fault::kShortReceive)) {
+  } else if (size > 1 && faults.Strikes(Fault::kShortReceive) && is_in_parts) {
     const std::size_t part = world.choices.Between(Stream::kFaults, 1, 64);
     result = socket->Receive(static_cast<char*>(room), std::min(size, part));
     // On TCP the rest has arrived just after: there is an edge. On AF_UNIX there is none.
@@ -127,6 +130,7 @@ ssize_t Recv(int fd, void* room, std::size_t size) noexcept {
   } else {
     result = socket->Receive(static_cast<char*>(room), size);
   }
+  if (result > 0) socket->told -= std::min(socket->told, static_cast<std::size_t>(result));
   world.Trace("recv({}, {}) = {}", fd, size, result);
   if (world.judge != nullptr) {
     world.judge->OnReceived(*socket, result > 0 ? static_cast<std::size_t>(result) : 0);
@@ -195,9 +199,24 @@ int GetPeerName(int fd, void* address, socklen_t* size) noexcept {
   return Begin().server.GetPeerName(fd, address, size);
 }
 
-int UnreadBytes(int fd, int* count) noexcept { return Begin().server.UnreadBytes(fd, count); }
+int UnreadBytes(int fd, int* count) noexcept {
+  World& world = Begin();
+  const int result = world.server.UnreadBytes(fd, count);
+  sim::Socket* const socket = world.server.FindSocket(fd);
+  if (result == 0 && socket != nullptr) socket->told = static_cast<std::size_t>(*count);
+  world.Trace("ioctl({}, FIONREAD) = {}", fd, result == 0 ? *count : result);
+  return result;
+}
 
-int AtUrgentMark(int fd) noexcept { return Begin().server.AtUrgentMark(fd); }
+int AtUrgentMark(int fd) noexcept {
+  World& world = Begin();
+  const int result = world.server.AtUrgentMark(fd);
+  sim::Socket* const socket = world.server.FindSocket(fd);
+  // Who asks reads on past it, until there is nothing.
+  if (result == 1) socket->told = socket->Arrived();
+  world.Trace("ioctl({}, SIOCATMARK) = {}", fd, result);
+  return result;
+}
 
 // ---- Any descriptor
 

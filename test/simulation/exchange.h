@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -103,6 +104,12 @@ struct Exchange {
   bool was_broken = false;  // by the network
 
   // ---- The judge's
+
+  // At a drain: how far into its stream the peer's bytes had arrived.
+  std::optional<std::uint64_t> promised;
+  // OnData is due for what is unread: since SetHandler(), or ResumeRead() outside of it.
+  bool is_due = false;
+  bool in_on_data = false;
 
   std::uint64_t received = 0;  // by the server's calls
   std::size_t in_turn = 0;     // of that, since the last wait

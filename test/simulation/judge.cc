@@ -4,6 +4,7 @@
 //   callbacks  the grammar of docs/architecture.md (program.cc)
 //   liveness   when nobody can go on, nobody sleeps on bytes, on output, on work or on clients; and
 //              among busy connections each is served within some turns
+//   drains     what had arrived when a drain began is delivered before its OnClose
 //   limits     of output, of memory, of connections, of a turn
 //   the end    no descriptor, slot, buffer, extension, timer or context is left; no peer hangs
 //   sleep      no loop waits while something is owed, dirty or retiring
@@ -125,6 +126,9 @@ void Life::JudgeSleeper(Exchange& exchange) {
   if (is_open && !exchange.ended && exchange.socket->HasNews() && !MayBeUnread(exchange)) {
     world_.Find("asleep: peer {} has sent something", exchange.id);
   }
+  if (is_open && IsOnDataDue(exchange) && !MayBeUnread(exchange)) {
+    world_.Find("asleep: peer {} has input that OnData was not called for", exchange.id);
+  }
   if (connection.Pending() > 0 && exchange.socket->HasRoom()) {
     world_.Find("asleep: output for peer {} could leave", exchange.id);
   }
@@ -144,6 +148,55 @@ void Life::JudgeQuiet() {
     bool is_full = false;
     for (int i = 0; i < server_->Loops(); ++i) is_full = is_full || CoreOf(*server_, i).IsFull();
     if (!is_full) world_.Find("asleep: {} clients are not accepted", listener->Queued());
+  }
+}
+
+// ---- Drains
+
+// More may arrive before the library looks: then that is delivered, too.
+void Life::NoteDrain(int loop) {
+  world_.Trace("loop {} drains", loop);
+  for (Exchange* const exchange : open_) {
+    if (exchange->loop == loop) Promise(*exchange);
+  }
+}
+
+void Life::NoteOpen(Exchange& exchange) {
+  open_.push_back(&exchange);
+  // (The server may be in its destructor.)
+  const LoopCore& core = LoopAccess::Impl(exchange.connection->Loop()).core();
+  if (core.draining) Promise(exchange);  // it came late
+}
+
+// The first drain counts: a second one finds it draining.
+void Life::Promise(Exchange& exchange) {
+  if (exchange.promised.has_value() || exchange.ref.Get() == nullptr) return;
+  exchange.promised = exchange.received + exchange.socket->Arrived();
+}
+
+// It may leave unread what it has looked at, or what is less than it needs.
+bool Life::IsOnDataDue(const Exchange& exchange) {
+  const std::size_t unread = exchange.connection->Input().size();
+  if (exchange.ended || exchange.woken || unread == 0 || unread < exchange.need) return false;
+  return exchange.is_due || exchange.consumed + unread > exchange.seen;
+}
+
+// A paused or congested connection drains later: but for the grace, nothing excuses it. Whoever is
+// closed by anything else (the program, a limit, an error, a time-out) has another reason.
+void Life::JudgeDrain(const Exchange& exchange) {
+  if (exchange.reason != CloseReason::kShutdown || IsOutOfTime(exchange)) return;
+  if (!exchange.promised.has_value()) {
+    return world_.Find("drain: peer {} is closed by none", exchange.id);
+  }
+  const std::size_t unread = exchange.connection->Input().size();
+  const std::uint64_t told = std::max(exchange.seen, exchange.consumed + unread);
+  if (told < *exchange.promised) {
+    world_.Find("drain: {} bytes of peer {} had arrived, and {} were delivered", *exchange.promised,
+                exchange.id, told);
+  }
+  if (IsOnDataDue(exchange)) {
+    world_.Find("drain: {} bytes of peer {} are left that OnData was not called for", unread,
+                exchange.id);
   }
 }
 
@@ -185,9 +238,13 @@ bool Life::MayBeCut(const Exchange& exchange) const {
     default:
       break;
   }
-  const bool is_out_of_time = stop_said_ && exchange.closed_at >= stopped_at_ + grace_;
-  return exchange.abort_said || exchange.had_error || stopped_hard_ || is_out_of_time ||
+  return exchange.abort_said || exchange.had_error || IsOutOfTime(exchange) ||
          options_.max_buffered != 0 || options_.close_linger < std::chrono::seconds(5);
+}
+
+// What is left when the grace is over is reset, or at once.
+bool Life::IsOutOfTime(const Exchange& exchange) const {
+  return stopped_hard_ || (stop_said_ && exchange.closed_at >= stopped_at_ + grace_);
 }
 
 // An end says: that was all.

@@ -42,8 +42,14 @@ class Life final : public Judge {
   [[nodiscard]] Exchange* Find(const Connection& connection);
   // Another one whose connection is open on that loop, or null.
   [[nodiscard]] Exchange* AnyOpenOn(int loop);
-  void NoteOpen(Exchange& exchange) { open_.push_back(&exchange); }
+  void NoteOpen(Exchange& exchange);
   void NoteClosed(Exchange& exchange) { std::erase(open_, &exchange); }
+  // The program is about to drain that loop.
+  void NoteDrain(int loop);
+  // OnData is to come for what is unread, though no new bytes do.
+  [[nodiscard]] static bool IsOnDataDue(const Exchange& exchange);
+  // In OnClose.
+  void JudgeDrain(const Exchange& exchange);
   // Those from OnOpen to OnClose.
   [[nodiscard]] const std::vector<Exchange*>& open() const noexcept { return open_; }
   [[nodiscard]] Server& server() noexcept { return *server_; }
@@ -108,9 +114,11 @@ class Life final : public Judge {
   void JudgeLeftovers();
   void JudgePeers();
   [[nodiscard]] bool MayBeCut(const Exchange& exchange) const;
+  [[nodiscard]] bool IsOutOfTime(const Exchange& exchange) const;
   void JudgeStream(const Exchange& exchange);
   void JudgeReset(const Exchange& exchange);
   void JudgeSleeper(Exchange& exchange);
+  void Promise(Exchange& exchange);
   [[nodiscard]] bool MayBeUnread(const Exchange& exchange);
   [[nodiscard]] int LoopOf(int epoll) const;
 

@@ -13,11 +13,20 @@ namespace weir::sim {
 void Tickets::OnRun(Ticket& ticket) {
   if (ticket.was_run_) world_.Find("post: run twice");
   ticket.was_run_ = true;
+  run_.insert(ticket.number_);
+  if (refused_.contains(ticket.number_)) world_.Find("post: run though it was refused");
   const EventLoop* const loop = EventLoop::Current();
   if (loop == nullptr || loop->Index() != ticket.loop_) world_.Find("post: run on another thread");
   std::uint64_t& last = last_run_[{ticket.poster_, ticket.loop_}];
   if (last >= ticket.number_) world_.Find("post: out of order");
   last = ticket.number_;
+}
+
+// By then another thread may have run it.
+void Tickets::NoteRefused(std::uint64_t number) {
+  lost_.erase(number);
+  refused_.insert(number);
+  if (run_.contains(number)) world_.Find("post: refused though it was run");
 }
 
 void Tickets::OnDestroyed(const Ticket& ticket) {

@@ -62,7 +62,7 @@ class Tickets {
   // The number of the ticket that was made last.
   [[nodiscard]] std::uint64_t last_made() const noexcept { return made_; }
   // Post() has said that it did not take the work.
-  void NoteRefused(std::uint64_t number) { lost_.erase(number); }
+  void NoteRefused(std::uint64_t number);
 
   // When all has ended.
   void Judge();
@@ -73,7 +73,9 @@ class Tickets {
 
   World& world_;
   const Life& life_;
-  std::set<std::uint64_t> lost_;  // destroyed unrun by a loop that might have run them
+  std::set<std::uint64_t> lost_;     // destroyed unrun by a loop that might have run them
+  std::set<std::uint64_t> run_;      // all that were
+  std::set<std::uint64_t> refused_;  // they are not to be run, then or later
   std::uint64_t made_ = 0;
   std::uint64_t alive_ = 0;
   std::map<std::pair<int, int>, std::uint64_t> last_run_;  // by poster and loop

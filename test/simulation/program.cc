@@ -75,7 +75,9 @@ void Resume(Exchange& exchange) {
   if (!exchange.paused) return;
   exchange.paused = false;
   exchange.NoteVisit();
-  if (MayTouch(exchange)) exchange.connection->ResumeRead();
+  if (!MayTouch(exchange)) return;
+  if (!exchange.in_on_data) exchange.is_due = true;
+  exchange.connection->ResumeRead();
 }
 
 void CloseIt(Exchange& exchange) {
@@ -111,6 +113,17 @@ Exchange* Program::Expect(Connection& connection, const char* callback) {
   return exchange;
 }
 
+// None of these comes to a connection that is closing, whoever closes it.
+Exchange* Program::ExpectOpen(Connection& connection, const char* callback) {
+  Exchange* const exchange = Expect(connection, callback);
+  if (exchange == nullptr) return nullptr;
+  const bool is_closing = exchange->close_said || exchange->abort_said;
+  if (is_closing || exchange->ref.Get() == nullptr) {
+    life_.world().Find("callbacks: {} after {}", callback, is_closing ? "Close" : "it was closed");
+  }
+  return exchange;
+}
+
 void Program::OnOpen(Connection& connection) {
   World& world = life_.world();
   Exchange* const exchange = life_.Find(connection);
@@ -132,11 +145,10 @@ void Program::OnOpen(Connection& connection) {
 
 std::size_t Program::OnData(Connection& connection, std::string_view in) {
   World& world = life_.world();
-  Exchange* const found = Expect(connection, "OnData");
+  Exchange* const found = ExpectOpen(connection, "OnData");
   if (found == nullptr) return in.size();
   Exchange& exchange = *found;
   if (exchange.ended) world.Find("callbacks: OnData after OnEnd");
-  if (exchange.close_said || exchange.abort_said) world.Find("callbacks: OnData after Close");
   if (exchange.paused) world.Find("paused: OnData all the same");
   if (!AreBytesOf(exchange.Upstream(), exchange.consumed, in)) {
     world.Find("wrong bytes: OnData got others than peer {} sent, behind {}", exchange.id,
@@ -152,7 +164,11 @@ std::size_t Program::OnData(Connection& connection, std::string_view in) {
   if (connection.Input() != in) world.Find("input: Input() is not what OnData was given");
   exchange.seen = end;
   exchange.need = 0;
-  return Consume(exchange, connection, in);
+  exchange.is_due = false;
+  exchange.in_on_data = true;
+  const std::size_t consumed = Consume(exchange, connection, in);
+  exchange.in_on_data = false;
+  return consumed;
 }
 
 std::size_t Program::Consume(Exchange& exchange, Connection& connection, std::string_view in) {
@@ -208,6 +224,7 @@ void Program::Act(Exchange& exchange, Connection& connection) {
     case 9:
       if (second_ == nullptr) return;
       exchange.need = 0;
+      exchange.is_due = true;
       return connection.SetHandler(*second_);
     case 10:
     case 11:
@@ -224,8 +241,15 @@ void Program::Act(Exchange& exchange, Connection& connection) {
       return connection.SetWatermarks(low + life_.Plan(2000), low);
     }
     case 16:
-      if (life_.Plan(8) == 7) life_.StopSometime();
-      return;
+      switch (life_.Plan(8)) {
+        case 6:
+          life_.NoteDrain(exchange.loop);
+          return connection.Loop().DrainAll();
+        case 7:
+          return life_.StopSometime();
+        default:
+          return;
+      }
     default: {
       Exchange* const self = &exchange;
       Life* const life = &life_;
@@ -279,12 +303,12 @@ void Program::SetTimes(Exchange& exchange, Connection& connection) {
 
 void Program::OnEnd(Connection& connection) {
   World& world = life_.world();
-  Exchange* const found = Expect(connection, "OnEnd");
+  Exchange* const found = ExpectOpen(connection, "OnEnd");
   if (found == nullptr) return;
   Exchange& exchange = *found;
   if (exchange.ended) world.Find("callbacks: OnEnd twice");
-  if (exchange.close_said || exchange.abort_said) world.Find("callbacks: OnEnd after Close");
   if (exchange.paused) world.Find("paused: OnEnd all the same");
+  if (Life::IsOnDataDue(exchange)) world.Find("callbacks: OnEnd before an OnData that is due");
   exchange.ended = true;
   const std::uint64_t told = exchange.consumed + connection.Input().size();
   if (told != exchange.peer_sent) {
@@ -318,7 +342,7 @@ void Program::End(Exchange& exchange, Connection& connection) {
 }
 
 void Program::OnDrain(Connection& connection) {
-  Exchange* const exchange = Expect(connection, "OnDrain");
+  Exchange* const exchange = ExpectOpen(connection, "OnDrain");
   if (exchange == nullptr) return;
   if (connection.Congested()) life_.world().Find("drain: OnDrain of a congested connection");
   if (life_.Plan(3) == 2) Act(*exchange, connection);
@@ -326,7 +350,7 @@ void Program::OnDrain(Connection& connection) {
 
 void Program::OnTimeout(Connection& connection, TimeoutKind kind) {
   World& world = life_.world();
-  Exchange* const found = Expect(connection, "OnTimeout");
+  Exchange* const found = ExpectOpen(connection, "OnTimeout");
   if (found == nullptr) return;
   Exchange& exchange = *found;
   const Clock::time_point now = world.scheduler.now();
@@ -369,7 +393,13 @@ void Program::OnClose(Connection& connection, CloseReason reason, std::error_cod
   if (is_local && !was_ours) world.Find("reason: {} of nobody's doing", ToString(reason));
   if (reason == CloseReason::kPeerEnd && !exchange.ended) world.Find("reason: no end was told");
   if (reason == CloseReason::kError && !error) world.Find("reason: an error without an errno");
+  life_.JudgeDrain(exchange);
   if (life_.Plan(6) == 5) ActOnOther(exchange);
+}
+
+void Program::OnStop(EventLoop& loop) {
+  life_.NoteDrain(loop.Index());
+  Handler::OnStop(loop);
 }
 
 }  // namespace weir::sim

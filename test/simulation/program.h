@@ -29,10 +29,12 @@ class Program final : public Handler {
   void OnDrain(Connection& connection) override;
   void OnTimeout(Connection& connection, TimeoutKind kind) override;
   void OnClose(Connection& connection, CloseReason reason, std::error_code error) override;
+  void OnStop(EventLoop& loop) override;
 
  private:
   // The exchange, when a callback may come; what is wrong is found.
   Exchange* Expect(Connection& connection, const char* callback);
+  Exchange* ExpectOpen(Connection& connection, const char* callback);
   std::size_t Consume(Exchange& exchange, Connection& connection, std::string_view in);
   // One of the things that a program may do in a callback.
   void Act(Exchange& exchange, Connection& connection);

@@ -42,6 +42,8 @@ class Socket : public File {
   virtual int TakeError() = 0;
   // FIONREAD.
   [[nodiscard]] virtual int Unread() const = 0;
+  // Bytes of the stream that have arrived and were not received, those behind an urgent one, too.
+  [[nodiscard]] virtual std::size_t Arrived() const = 0;
   [[nodiscard]] virtual bool IsAtMark() const { return false; }  // an urgent byte is next
 
   int Listen(int backlog);
@@ -63,6 +65,9 @@ class Socket : public File {
   [[nodiscard]] virtual bool HasNews() const = 0;
   // A send would take something.
   [[nodiscard]] virtual bool HasRoom() const = 0;
+
+  // Of these, how many a program knows of that has asked: no receive may deny them.
+  std::size_t told = 0;
 
   // What it is bound to; 0 and "" are nothing yet.
   std::uint16_t port = 0;

@@ -144,6 +144,11 @@ int TcpSocket::Unread() const {
   return static_cast<int>(count);
 }
 
+std::size_t TcpSocket::Arrived() const {
+  const bool has_urgent = mark_.has_value() && *mark_ >= read_ && *mark_ - read_ < arrived_.size();
+  return arrived_.size() - (has_urgent ? 1 : 0);
+}
+
 bool TcpSocket::HasNews() const {
   const std::size_t least = mark_ == read_ ? 2 : 1;
   return Available() >= least || no_more_in_ || error_ != 0;

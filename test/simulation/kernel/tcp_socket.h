@@ -27,6 +27,7 @@ class TcpSocket final : public Socket {
   int Shutdown(int how) override;
   int TakeError() override;
   [[nodiscard]] int Unread() const override;
+  [[nodiscard]] std::size_t Arrived() const override;
   [[nodiscard]] bool IsAtMark() const override { return mark_ == read_; }
   [[nodiscard]] bool HasNews() const override;
   [[nodiscard]] bool HasRoom() const override { return IsWritable(); }

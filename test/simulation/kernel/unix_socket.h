@@ -26,6 +26,7 @@ class UnixSocket final : public Socket {
   int Shutdown(int how) override;
   int TakeError() override;
   [[nodiscard]] int Unread() const override;
+  [[nodiscard]] std::size_t Arrived() const override { return static_cast<std::size_t>(Unread()); }
   [[nodiscard]] bool HasNews() const override;
   [[nodiscard]] bool HasRoom() const override;
   void NoteNoRoom() override {}
