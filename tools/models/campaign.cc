@@ -1,7 +1,6 @@
 #include "models/campaign.h"
 
 #include <fmt/format.h>
-#include <sched.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -47,13 +46,6 @@ Outcome MeasureIfPossible(const Model& model, const Load& load, const std::optio
                                          "(ulimit -Hn)",
                                          needed, descriptors),
                       .expected = true}};
-}
-
-void StayOn(int cpu) {
-  cpu_set_t only;
-  CPU_ZERO(&only);
-  CPU_SET(static_cast<std::size_t>(cpu), &only);
-  ::sched_setaffinity(0, sizeof(only), &only);  // it was allowed a moment ago
 }
 
 // One pass over all cells that `wanted` names.

@@ -14,6 +14,7 @@
 
 #include "echo_load/failure.h"
 #include "models/campaign.h"
+#include "models/cpus.h"
 #include "models/edges.h"
 #include "models/machine.h"
 #include "models/measure.h"

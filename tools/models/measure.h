@@ -13,6 +13,7 @@
 #include <string>
 
 #include "models/catalogue.h"
+#include "models/cpus.h"
 #include "models/server_process.h"
 
 namespace models {
@@ -22,15 +23,6 @@ struct Load {
   std::size_t idle = 0;
   double seconds = 0;
 };
-
-// For the server, and for the load.
-struct Cpus {
-  int server = 0;
-  int load = 0;
-};
-
-// The first two that this process may use; nothing if it has only one.
-[[nodiscard]] std::optional<Cpus> PickCpus();
 
 struct Measured {
   double cpu_distance_ns = 0;  // the longer of before and after; 0 with one CPU
@@ -68,6 +60,7 @@ struct Outcome {
   Refused refused;  // if not
 };
 
+// What fails on the way is told in the outcome, not thrown.
 [[nodiscard]] Outcome Measure(const Model& model, const Load& load,
                               const std::optional<Cpus>& cpus);
 

@@ -1,7 +1,8 @@
 // A model that serves in a process of its own, and what that process uses.
 //
 // OWNER     It owns the process: the destructor kills what Stop() has not ended.
-// ERRORS    echo_load::Failure: the system refused something, or the server died or does not end.
+// ERRORS    echo_load::Failure: the system refused something, or the server died or does not end
+//           (Ended() tells). Of Listen(): std::system_error.
 
 #pragma once
 
@@ -13,7 +14,6 @@
 #include <optional>
 #include <string>
 
-#include "echo_load/fd.h"
 #include "models/catalogue.h"
 #include "models/last_words.h"
 #include "models/shared_page.h"
@@ -63,12 +63,14 @@ class ServerProcess final {
   [[nodiscard]] std::optional<std::string> Ended();
 
  private:
+  // Waits for it, as long as the server lives; throws Failure with `otherwise`.
+  template <class Condition>
+  void AwaitAlive(Condition condition, const char* otherwise);
   void Start(const Model& model, int listener, std::optional<int> cpu);
   [[nodiscard]] std::string ProcFile(const char* name) const;
 
-  echo_load::Fd page_fd_;
+  OwnedPage page_;
   LastWords said_;
-  SharedPage* page_ = nullptr;
   std::string url_;
   pid_t pid_ = 0;   // 0: it has ended, and is waited for
   int status_ = 0;  // how
