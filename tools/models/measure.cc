@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <stdexcept>
 
 #include "echo_load/failure.h"
@@ -110,8 +111,12 @@ void MeasureRequests(ServerProcess& server, echo_load::Load& active, double seco
       requests / std::max(window.Cpu(), Seconds(std::chrono::microseconds(1))).count();
   measured.requests_per_second =
       static_cast<double>(active.Latencies().Total()) / active.Elapsed().count();
-  measured.p50_us = active.Latencies().QuantileMicros(0.5);
-  measured.p999_us = active.Latencies().QuantileMicros(0.999);
+  const bool any = active.Latencies().Total() != 0;
+  const auto quantile = [&](double share) {
+    return any ? active.Latencies().QuantileMicros(share) : std::nan("");
+  };
+  measured.p50_us = quantile(0.5);
+  measured.p999_us = quantile(0.999);
   measured.wakeups = each(switched.wakeups);
   measured.switches = each(switched.wakeups + switched.preemptions);
   measured.calls = each(made.Total());
@@ -142,6 +147,7 @@ Measured MeasureServer(ServerProcess& server, const Load& load, const std::optio
 Refused Explain(const std::runtime_error& failure, ServerProcess& server) {
   const std::string said = server.Said();
   const auto ended = server.Ended();
+  if (server.IsNotToBeHad()) return {.why = said, .expected = true};
   const bool is_wrong = dynamic_cast<const echo_load::WrongEcho*>(&failure) != nullptr;
   const bool expected = !ended && !is_wrong && said.find("is refused") != std::string::npos;
   std::string why = failure.what();

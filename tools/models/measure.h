@@ -29,7 +29,7 @@ struct Measured {
 
   double requests_per_cpu_second = 0;
   double requests_per_second = 0;
-  double p50_us = 0;
+  double p50_us = 0;  // NaN, and so the next: no request was answered in the time
   double p999_us = 0;
   double threads = 0;
   double idle_cpu_percent = 0;  // of one CPU, while nobody asks
@@ -49,7 +49,8 @@ struct Measured {
   double others = 0;
 };
 
-// Why there are no figures. `expected`: the model itself said that it can go no further.
+// Why there are no figures. `expected`: the model itself said that it can go no further, or that the
+// system does not have it.
 struct Refused {
   std::string why;
   bool expected = false;

@@ -20,6 +20,7 @@
 #include "models/end_with_parent.h"
 #include "models/serve.h"
 #include "models/server_child.h"
+#include "models/servers/server.h"
 
 namespace models {
 
@@ -151,6 +152,10 @@ std::optional<std::string> ServerProcess::Ended() {
   if (pid_ != 0 && ::waitpid(pid_, &status_, WNOHANG) != pid_) return std::nullopt;
   pid_ = 0;
   return HowItEnded(status_);
+}
+
+bool ServerProcess::IsNotToBeHad() {
+  return Ended() && WIFEXITED(status_) && WEXITSTATUS(status_) == kNotToBeHad;
 }
 
 std::string ServerProcess::ProcFile(const char* name) const {

@@ -61,6 +61,8 @@ class ServerProcess final {
   [[nodiscard]] std::string Said() const { return said_.Line(); }
   // How it ended, if it has.
   [[nodiscard]] std::optional<std::string> Ended();
+  // It has ended because the system does not have, or allow, what the model is made of.
+  [[nodiscard]] bool IsNotToBeHad();
 
  private:
   // Waits for it, as long as the server lives; throws Failure with `otherwise`.

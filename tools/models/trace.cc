@@ -18,8 +18,11 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
+#include <cstdio>
+#include <stdexcept>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "echo_load/failure.h"
 #include "echo_load/fd.h"
@@ -218,6 +221,23 @@ class Tracer final {
   bool client_stopped_ = false;
 };
 
+std::string JsonLine(const Model& model, const Traced& traced) {
+  std::vector<std::string> calls;
+  for (const auto& [name, count] : traced.calls) {
+    calls.push_back(fmt::format("\"{}\":{:g}", name, traced.PerRequest(count)));
+  }
+  return fmt::format("\"{}\":{{{}}}", model.name, fmt::join(calls, ","));
+}
+
+std::string TextLine(const Model& model, const Traced& traced) {
+  std::string line = fmt::format("{:<26} {:>6.2f}  ", model.title, traced.Total());
+  for (const auto& [name, count] : traced.calls) {
+    const double each = traced.PerRequest(count);
+    line += each == 1 ? " " + name : fmt::format(" {} x {:g}", name, each);
+  }
+  return line;
+}
+
 }  // namespace
 
 double Traced::Total() const {
@@ -246,35 +266,28 @@ Traced Trace(const Model& model) {
     tracer.RunUntilClientStops();
     return tracer.Result();
   } catch (const Failure& failure) {
-    throw Failure(
-        fmt::format("{}: {}; the server said: '{}'", model.name, failure.what(), said.Line()));
+    throw Failure(said.Line().empty()
+                      ? failure.what()
+                      : fmt::format("{}; the server said: '{}'", failure.what(), said.Line()));
   }
 }
 
-void PrintCalls(std::span<const Model* const> models, bool json) {
-  if (json) fmt::print("{{");
+bool PrintCalls(std::span<const Model* const> models, bool json) {
+  std::vector<std::string> lines;
   for (const Model* const model : models) {
-    const Traced traced = Trace(*model);
-    if (!json) fmt::print("{:<26} {:>6.2f}  ", model->title, traced.Total());
-    std::string text;
-    for (const auto& [name, count] : traced.calls) {
-      const double each = traced.PerRequest(count);
-      if (json) {
-        text += fmt::format("{}\"{}\":{:g}", text.empty() ? "" : ",", name, each);
-      } else if (each == 1) {
-        text += " " + name;
-      } else {
-        text += fmt::format(" {} x {:g}", name, each);
-      }
-    }
-    if (json) {
-      const char* const comma = model == models.front() ? "" : ",\n";
-      fmt::print("{}\"{}\":{{{}}}", comma, model->name, text);
-    } else {
-      fmt::print("{}\n", text);
+    try {
+      const Traced traced = Trace(*model);
+      lines.push_back(json ? JsonLine(*model, traced) : TextLine(*model, traced));
+    } catch (const std::runtime_error& error) {  // Failure, or std::system_error
+      fmt::print(stderr, "weir-models: {}: {}\n", model->name, error.what());
     }
   }
-  if (json) fmt::print("}}\n");
+  if (json) {
+    fmt::print("{{{}}}\n", fmt::join(lines, ",\n"));
+  } else {
+    for (const std::string& line : lines) fmt::print("{}\n", line);
+  }
+  return lines.size() == models.size();
 }
 
 }  // namespace models
