@@ -340,7 +340,8 @@ class Printing(unittest.TestCase):
         rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in stdout.splitlines()
                 if line.startswith("|") and "---" not in line]
         titles = [row[0] for row in rows]
-        self.assertEqual(titles[0::3], ["10 connections ask", "10 connections ask: for each request"])
+        self.assertEqual(titles[0::3],
+                         ["10 connections ask", "10 connections ask: for each request"])
         cost = [dict(zip(rows[0], row)) for row in rows[1:3]]
         each = [dict(zip(rows[3], row)) for row in rows[4:6]]
         self.assertEqual(rows[0][1:], [
