@@ -49,8 +49,8 @@ struct Measured {
   double others = 0;
 };
 
-// Why there are no figures. `expected`: the model itself said that it can go no further, or that the
-// system does not have it.
+// Why there are no figures. `expected`: the model itself said that it can go no further, or that
+// the system does not have it.
 struct Refused {
   std::string why;
   bool expected = false;
