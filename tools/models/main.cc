@@ -63,13 +63,15 @@ int Run(const HelpOptions&) {
 void OccupyStandardStreams() {
   int fd = 0;
   do {
-    fd = ::open("/dev/null", O_RDONLY);
+    fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
   } while (fd >= 0 && fd <= STDERR_FILENO);
   if (fd >= 0) ::close(fd);
 }
 
 // Not fmt::print: that throws if stderr cannot be written to.
-void Complain(const std::string& text) { std::fputs(text.c_str(), stderr); }
+void Complain(const std::string& text) {
+  static_cast<void>(std::fputs(text.c_str(), stderr));
+}
 
 int Main(int argc, char** argv) {
   OccupyStandardStreams();

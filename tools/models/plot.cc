@@ -116,7 +116,7 @@ void Plot(const Results& results, const MeasureOptions& options, const std::stri
           const std::string& file) {
   std::fflush(stdout);
   // gnuplot may end before it has read all: that is told below, and no signal's affair.
-  std::signal(SIGPIPE, SIG_IGN);  // NOLINT(cert-err33-c): it cannot fail for this one
+  static_cast<void>(std::signal(SIGPIPE, SIG_IGN));
   std::FILE* const gnuplot = ::popen("gnuplot", "we");
   if (gnuplot == nullptr) throw echo_load::Failure("gnuplot: " + echo_load::ErrorText(errno));
   const std::string script = Script(results, options, machine, file);

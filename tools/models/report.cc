@@ -116,7 +116,7 @@ void PrintTable(const Results& results, std::size_t idle, const std::string& tit
 }
 
 std::string LoadTitle(std::size_t active, std::size_t idle) {
-  const std::string asking =
+  std::string asking =
       fmt::format("{} connection{} ask{}", active, active == 1 ? "" : "s", active == 1 ? "s" : "");
   if (idle == 0) return asking;
   return fmt::format("{}, {} idle", asking, Whole(static_cast<double>(idle)));
