@@ -69,9 +69,7 @@ void OccupyStandardStreams() {
 }
 
 // Not fmt::print: that throws if stderr cannot be written to.
-void Complain(const std::string& text) {
-  static_cast<void>(std::fputs(text.c_str(), stderr));
-}
+void Complain(const std::string& text) { static_cast<void>(std::fputs(text.c_str(), stderr)); }
 
 int Main(int argc, char** argv) {
   OccupyStandardStreams();
