@@ -193,6 +193,7 @@ class Measuring(unittest.TestCase):
             # Those who do not ask are asked: at least one of ten finds nothing, now and then.
             self.assertGreater(figures["in_vain_per_request"], 0)
             self.assertGreater(figures["idle_wakeups_per_second"], 0)
+            self.assertGreater(figures["idle_cpu_percent"], 0)
         elif name not in ("blocking", "thread-per-ready"):
             # A wait reports at least one of the requests, and at most all ten; two waits more are
             # those that the laboratory's questions have interrupted.
@@ -205,6 +206,20 @@ class Measuring(unittest.TestCase):
             with self.subTest(name=name):
                 # epoll_wait, recv, send; of hundreds of requests, two at the borders.
                 self.assertAlmostEqual(cell["median"]["waits_per_request"], 1, delta=0.2)
+
+    def test_who_sleeps_between_requests_takes_little_of_the_cpu(self):
+        cells = measure("--active", "1", "--connections", "0", "--model", "polling")
+        figures = cells["polling", 0]["median"]
+        self.assertGreater(figures["requests_per_cpu_second"], 2 * figures["requests_per_second"])
+
+    @unittest.skipIf(resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 600, "too few descriptors")
+    def test_the_memory_of_a_connection_that_has_a_thread(self):
+        cells = measure("--connections", "500", "--model", "blocking")
+        figures = cells["blocking", 500]["median"]
+        # At least a page of its stack is touched, and what the kernel has for it is more than that
+        # (but not of this machine alone: other threads may come and go meanwhile).
+        self.assertGreaterEqual(figures["bytes_per_connection"], 4096)
+        self.assertGreater(figures["kernel_stack_per_connection"], 4096)
 
     @unittest.skipIf(resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 1300, "too few descriptors")
     def test_select_says_where_it_ends_and_the_others_go_on(self):

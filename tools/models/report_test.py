@@ -3,7 +3,7 @@
     report_test.py PATH_OF_WEIR_MODELS_MADE_UP
 
 Of each round the n-th field is n times its factor. The fast one's factors are 4, 2, 8 and 1 while
-the CPUs were near, and 1000 and 0 while they were far: the median is 3. In the round of 1 nobody
+the CPUs were near, and 1000 and 900 while they were far: the median is 3. In the round of 1 nobody
 was answered in time: that of the latencies is 4.
 """
 
