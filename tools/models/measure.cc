@@ -100,6 +100,7 @@ void MeasureRequests(ServerProcess& server, echo_load::Load& active, double seco
   const std::uint64_t answered_before = active.Answered();
   Window window(server);
   active.Ask(Seconds(seconds), [&] { measured.threads = static_cast<double>(server.Threads()); });
+  server.AwaitRest();
   window.End();
   measured.cpu_distance_ns = std::max(distance_before, DistanceNs(cpus));
   const auto requests = static_cast<double>(active.Answered() - answered_before);

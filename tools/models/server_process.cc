@@ -121,6 +121,10 @@ void ServerProcess::AwaitAlive(Condition condition, const char* otherwise) {
   if (!came || Ended()) throw Failure(otherwise);
 }
 
+void ServerProcess::AwaitRest() {
+  AwaitAlive([&] { return AllThreadsSleep(pid_); }, "the server does not come to rest");
+}
+
 Switches ServerProcess::ReadSwitches() {
   const std::uint64_t question = page_->asked.load() + 1;
   page_->asked = question;

@@ -53,6 +53,8 @@ class ServerProcess final {
   // Asks the server itself, by a signal, and waits until it rests again. REQUIRES: nothing is in
   // flight.
   [[nodiscard]] Switches ReadSwitches();
+  // Until each of its threads sleeps: what is answered may have something to do still.
+  void AwaitRest();
   [[nodiscard]] Calls ReadCalls() const;
   [[nodiscard]] std::size_t Threads() const;
   [[nodiscard]] std::size_t PrivateBytes() const;  // memory that no other process has
