@@ -420,11 +420,11 @@ class Printing(unittest.TestCase):
     def test_the_chart_has_a_line_for_each_model_that_has_figures(self):
         with tempfile.TemporaryDirectory() as folder:
             file = pathlib.Path(folder) / "it's.svg"
-            done = run(*FAST, "--model", "poll,weir", "--connections", "0,5", "--plot", str(file))
+            done = run(*FAST, "--model", "poll,weir", "--connections", "0,37", "--plot", str(file))
             self.assertEqual((done.returncode, done.stderr), (0, ""))
             chart = file.read_text()
         self.assertTrue(chart.rstrip().endswith("</svg>"))
-        for text in (">poll<", ">weir<", "idle connections beside the 10"):
+        for text in (">poll<", ">weir<", ">37<", "idle connections beside the 10"):
             self.assertIn(text, chart)
 
 
