@@ -58,13 +58,13 @@ void Connection::Verify(std::span<const char> got) const {
   if (wrong != got.end()) {
     const std::uint64_t at = received_ + static_cast<std::uint64_t>(wrong - got.begin());
     if (at < sent_) {
-      throw Failure(fmt::format(
+      throw WrongEcho(fmt::format(
           "connection {}: byte {} was sent as 0x{:02x} and came back as 0x{:02x}", number_, at,
           static_cast<unsigned char>(*right), static_cast<unsigned char>(*wrong)));
     }
   }
   if (received_ + got.size() > sent_) {
-    throw Failure(
+    throw WrongEcho(
         fmt::format("connection {}: {} bytes were sent, and more came back", number_, sent_));
   }
 }

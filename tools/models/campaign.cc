@@ -1,7 +1,6 @@
 #include "models/campaign.h"
 
 #include <fmt/format.h>
-#include <sched.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -49,13 +48,6 @@ Outcome MeasureIfPossible(const Model& model, const Load& load, const std::optio
                       .expected = true}};
 }
 
-void StayOn(int cpu) {
-  cpu_set_t only;
-  CPU_ZERO(&only);
-  CPU_SET(static_cast<std::size_t>(cpu), &only);
-  ::sched_setaffinity(0, sizeof(only), &only);  // it was allowed a moment ago
-}
-
 // One pass over all cells that `wanted` names.
 template <class Wanted>
 void RunRound(const MeasureOptions& options, const std::optional<Cpus>& cpus,
@@ -66,7 +58,7 @@ void RunRound(const MeasureOptions& options, const std::optional<Cpus>& cpus,
     for (const Model* const model : order) {
       Cell& cell = results.At(*model, idle);
       if (cell.refused || !wanted(cell)) continue;
-      progress.Show(fmt::format("{}: {} beside {} idle connections", title, model->name, idle));
+      progress.Show(fmt::format("{}: {}, {} idle connections", title, model->name, idle));
       const Load load{.active = options.active, .idle = idle, .seconds = options.seconds};
       Outcome outcome = MeasureIfPossible(*model, load, cpus, descriptors);
       if (outcome.measured) {
@@ -93,13 +85,13 @@ Results RunCampaign(const MeasureOptions& options, const std::optional<Cpus>& cp
   for (std::size_t round = 0; round < options.rounds; ++round) {
     const std::string title = fmt::format("round {} of {}", round + 1, options.rounds);
     RunRound(options, cpus, order, descriptors, title, results, [](const Cell&) { return true; });
-    std::ranges::rotate(order, order.begin() + 1);
+    std::rotate(order.begin(), order.begin() + 1, order.end());
   }
   // Some may have been measured while the two CPUs were far apart: once more, as often at most.
   const std::size_t enough = (options.rounds + 1) / 2;
   for (std::size_t round = 0; round < options.rounds; ++round) {
     const double near = results.NearNs();
-    RunRound(options, cpus, order, descriptors, "once more, for the CPUs were far apart", results,
+    RunRound(options, cpus, order, descriptors, "again, for the CPUs were far apart", results,
              [&](const Cell& cell) { return cell.Near(near) < enough; });
   }
   return results;

@@ -12,8 +12,7 @@
 namespace models {
 
 // Writes a progress line to stderr, if that is a terminal. A model that could not carry a load is
-// not asked to again. Throws echo_load::Failure if the machine refuses what the laboratory itself
-// needs.
+// not asked to again, and the others go on.
 [[nodiscard]] Results RunCampaign(const MeasureOptions& options, const std::optional<Cpus>& cpus);
 
 }  // namespace models

@@ -1,11 +1,11 @@
 #include "models/cpu_distance.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <array>
 #include <atomic>
 #include <thread>
+
+#include "models/cpus.h"
 
 namespace models {
 namespace {
@@ -13,13 +13,6 @@ namespace {
 // The median of some series: one may be interrupted.
 constexpr int kSeries = 9;
 constexpr int kTrips = 100;
-
-void StayOn(int cpu) {
-  cpu_set_t only;
-  CPU_ZERO(&only);
-  CPU_SET(static_cast<std::size_t>(cpu), &only);
-  ::sched_setaffinity(0, sizeof(only), &only);
-}
 
 // A number is thrown from one to the other: odd there, even back.
 void AnswerAll(std::atomic<int>& ball) {

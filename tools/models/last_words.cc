@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <string_view>
 
 #include "echo_load/failure.h"
@@ -13,7 +12,7 @@
 namespace models {
 
 LastWords::LastWords() : file_(::memfd_create("stderr of a server", MFD_CLOEXEC)) {
-  if (file_.Get() < 0) throw echo_load::Failure("memfd_create: " + echo_load::ErrorText(errno));
+  if (file_.Get() < 0) echo_load::FailCall("memfd_create");
 }
 
 void LastWords::TakeStderr() const noexcept { ::dup2(file_.Get(), STDERR_FILENO); }

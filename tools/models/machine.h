@@ -5,7 +5,7 @@
 #include <optional>
 #include <string>
 
-#include "models/measure.h"
+#include "models/cpus.h"
 
 namespace models {
 

@@ -3,17 +3,20 @@
 // EXIT CODE  0 all went as it has to (a model that says where it ends is no failure), 1 a server
 //            failed, or the system refused what the laboratory needs, 2 wrong usage.
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
-#include <cerrno>
 #include <cstdio>
 #include <exception>
 #include <optional>
 #include <span>
+#include <string>
 #include <variant>
 
 #include "echo_load/failure.h"
 #include "models/campaign.h"
+#include "models/cpus.h"
 #include "models/edges.h"
 #include "models/machine.h"
 #include "models/measure.h"
@@ -47,31 +50,41 @@ int Run(const EdgesOptions& options) {
   return 0;
 }
 
-int Run(const CallsOptions& options) {
-  PrintCalls(options.models, options.json);
-  return 0;
-}
+int Run(const CallsOptions& options) { return PrintCalls(options.models, options.json) ? 0 : 1; }
 
 int Run(const HelpOptions&) {
   fmt::print("{}", HelpText());
   return 0;
 }
 
+// Of 0, 1 and 2 all are open: whoever starts this with one of them closed would have the first file
+// that is opened in its place, a server's socket or its counters, and his tables printed into it.
+// Nothing can be written to what takes the place, so that a closed stdout still is an error.
+void OccupyStandardStreams() {
+  int fd = 0;
+  do {
+    fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  } while (fd >= 0 && fd <= STDERR_FILENO);
+  if (fd >= 0) ::close(fd);
+}
+
+// Not fmt::print: that throws if stderr cannot be written to.
+void Complain(const std::string& text) { static_cast<void>(std::fputs(text.c_str(), stderr)); }
+
 int Main(int argc, char** argv) {
+  OccupyStandardStreams();
   try {
     const std::span<char* const> words(argv, static_cast<std::size_t>(argc));
     if (argc > 1 && words[1] == kChildCommand) return RunChild(words.subspan(1));
     const Options options = ParseOptions(argc, argv);
     const int code = std::visit([](const auto& chosen) { return Run(chosen); }, options);
-    if (std::fflush(stdout) != 0) {
-      throw echo_load::Failure("stdout: " + echo_load::ErrorText(errno));
-    }
+    FlushStdout();
     return code;
   } catch (const echo_load::UsageError& error) {
-    fmt::print(stderr, "weir-models: {} (see --help)\n", error.what());
+    Complain(fmt::format("weir-models: {} (see --help)\n", error.what()));
     return 2;
   } catch (const std::exception& error) {
-    fmt::print(stderr, "weir-models: {}\n", error.what());
+    Complain(fmt::format("weir-models: {}\n", error.what()));
     return 1;
   }
 }

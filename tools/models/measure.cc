@@ -1,12 +1,12 @@
 #include "models/measure.h"
 
 #include <fmt/format.h>
-#include <sched.h>
 #include <time.h>
 
 #include <algorithm>
 #include <chrono>
-#include <exception>
+#include <cmath>
+#include <stdexcept>
 
 #include "echo_load/failure.h"
 #include "echo_load/load.h"
@@ -16,7 +16,6 @@
 namespace models {
 namespace {
 
-using echo_load::Failure;
 using Seconds = std::chrono::duration<double>;
 
 constexpr Seconds kWarmUp{0.05};
@@ -101,6 +100,7 @@ void MeasureRequests(ServerProcess& server, echo_load::Load& active, double seco
   const std::uint64_t answered_before = active.Answered();
   Window window(server);
   active.Ask(Seconds(seconds), [&] { measured.threads = static_cast<double>(server.Threads()); });
+  server.AwaitRest();
   window.End();
   measured.cpu_distance_ns = std::max(distance_before, DistanceNs(cpus));
   const auto requests = static_cast<double>(active.Answered() - answered_before);
@@ -112,8 +112,12 @@ void MeasureRequests(ServerProcess& server, echo_load::Load& active, double seco
       requests / std::max(window.Cpu(), Seconds(std::chrono::microseconds(1))).count();
   measured.requests_per_second =
       static_cast<double>(active.Latencies().Total()) / active.Elapsed().count();
-  measured.p50_us = active.Latencies().QuantileMicros(0.5);
-  measured.p999_us = active.Latencies().QuantileMicros(0.999);
+  const bool any = active.Latencies().Total() != 0;
+  const auto quantile = [&](double share) {
+    return any ? active.Latencies().QuantileMicros(share) : std::nan("");
+  };
+  measured.p50_us = quantile(0.5);
+  measured.p999_us = quantile(0.999);
   measured.wakeups = each(switched.wakeups);
   measured.switches = each(switched.wakeups + switched.preemptions);
   measured.calls = each(made.Total());
@@ -141,10 +145,12 @@ Measured MeasureServer(ServerProcess& server, const Load& load, const std::optio
 }
 
 // What the server says of it is the better reason.
-Refused Explain(const Failure& failure, ServerProcess& server) {
+Refused Explain(const std::runtime_error& failure, ServerProcess& server) {
   const std::string said = server.Said();
   const auto ended = server.Ended();
-  const bool expected = !ended && said.find("is refused") != std::string::npos;
+  if (server.IsNotToBeHad()) return {.why = said, .expected = true};
+  const bool is_wrong = dynamic_cast<const echo_load::WrongEcho*>(&failure) != nullptr;
+  const bool expected = !ended && !is_wrong && said.find("is refused") != std::string::npos;
   std::string why = failure.what();
   if (ended) why += fmt::format("; the server {}", *ended);
   if (!said.empty()) why += fmt::format("; the server said: '{}'", said);
@@ -153,24 +159,14 @@ Refused Explain(const Failure& failure, ServerProcess& server) {
 
 }  // namespace
 
-std::optional<Cpus> PickCpus() {
-  cpu_set_t allowed;
-  if (::sched_getaffinity(0, sizeof(allowed), &allowed) != 0) return std::nullopt;
-  std::optional<int> first;
-  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (!CPU_ISSET(static_cast<std::size_t>(cpu), &allowed)) continue;
-    if (first) return Cpus{.server = *first, .load = cpu};
-    first = cpu;
-  }
-  return std::nullopt;
-}
-
 Outcome Measure(const Model& model, const Load& load, const std::optional<Cpus>& cpus) {
-  ServerProcess server(model, cpus ? std::optional(cpus->server) : std::nullopt);
+  std::optional<ServerProcess> server;
   try {
-    return {.measured = MeasureServer(server, load, cpus), .refused = {}};
-  } catch (const Failure& failure) {
-    return {.measured = std::nullopt, .refused = Explain(failure, server)};
+    server.emplace(model, cpus ? std::optional(cpus->server) : std::nullopt);
+    return {.measured = MeasureServer(*server, load, cpus), .refused = {}};
+  } catch (const std::runtime_error& failure) {  // Failure, or std::system_error
+    return {.measured = std::nullopt,
+            .refused = server ? Explain(failure, *server) : Refused{.why = failure.what()}};
   }
 }
 

@@ -13,6 +13,7 @@
 #include <string>
 
 #include "models/catalogue.h"
+#include "models/cpus.h"
 #include "models/server_process.h"
 
 namespace models {
@@ -23,21 +24,12 @@ struct Load {
   double seconds = 0;
 };
 
-// For the server, and for the load.
-struct Cpus {
-  int server = 0;
-  int load = 0;
-};
-
-// The first two that this process may use; nothing if it has only one.
-[[nodiscard]] std::optional<Cpus> PickCpus();
-
 struct Measured {
   double cpu_distance_ns = 0;  // the longer of before and after; 0 with one CPU
 
   double requests_per_cpu_second = 0;
   double requests_per_second = 0;
-  double p50_us = 0;
+  double p50_us = 0;  // NaN, and so the next: no request was answered in the time
   double p999_us = 0;
   double threads = 0;
   double idle_cpu_percent = 0;  // of one CPU, while nobody asks
@@ -57,7 +49,8 @@ struct Measured {
   double others = 0;
 };
 
-// Why there are no figures. `expected`: the model itself said that it can go no further.
+// Why there are no figures. `expected`: the model itself said that it can go no further, or that
+// the system does not have it.
 struct Refused {
   std::string why;
   bool expected = false;
@@ -68,6 +61,7 @@ struct Outcome {
   Refused refused;  // if not
 };
 
+// What fails on the way is told in the outcome, not thrown.
 [[nodiscard]] Outcome Measure(const Model& model, const Load& load,
                               const std::optional<Cpus>& cpus);
 

@@ -88,6 +88,15 @@ void ForEachItem(std::string_view list, Use use) {
   }
 }
 
+// Each makes a cell of the table: twice the same would be one cell with two rows.
+template <class Item>
+void AddOnce(std::string_view option, std::string_view text, Item item, std::vector<Item>& items) {
+  if (std::ranges::find(items, item) != items.end()) {
+    throw UsageError(fmt::format("{} '{}': named twice", option, text));
+  }
+  items.push_back(item);
+}
+
 const Model& ModelNamed(std::string_view option, std::string_view name) {
   if (const Model* const model = FindModel(name)) return *model;
 #ifndef WEIR_HAS_LIBURING
@@ -116,12 +125,13 @@ void Take(int code, std::string_view value, Given& given) {
     case kModel:
       measure.models.clear();
       return ForEachItem(value, [&](std::string_view name) {
-        measure.models.push_back(&ModelNamed("--model", name));
+        AddOnce("--model", name, &ModelNamed("--model", name), measure.models);
       });
     case kConnections:
       measure.idle.clear();
       return ForEachItem(value, [&](std::string_view item) {
-        measure.idle.push_back(ParseNumber<std::size_t>("--connections", item, 0, 1'000'000));
+        const auto idle = ParseNumber<std::size_t>("--connections", item, 0, 1'000'000);
+        AddOnce("--connections", item, idle, measure.idle);
       });
     case kActive:
       measure.active = ParseNumber<std::size_t>("--active", value, 1, 100'000);

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -114,6 +115,8 @@ void CheckPlot(const std::string& file) {
 void Plot(const Results& results, const MeasureOptions& options, const std::string& machine,
           const std::string& file) {
   std::fflush(stdout);
+  // gnuplot may end before it has read all: that is told below, and no signal's affair.
+  static_cast<void>(std::signal(SIGPIPE, SIG_IGN));
   std::FILE* const gnuplot = ::popen("gnuplot", "we");
   if (gnuplot == nullptr) throw echo_load::Failure("gnuplot: " + echo_load::ErrorText(errno));
   const std::string script = Script(results, options, machine, file);

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdio>
 #include <functional>
+#include <string_view>
 #include <vector>
 
 namespace models {
@@ -18,8 +19,9 @@ struct Column {
   std::function<std::string(const Cell&, const Measured&)> text;
 };
 
-// 12,345
+// 12,345; a dash if there is no such figure
 std::string Whole(double value) {
+  if (std::isnan(value)) return "-";
   std::string digits = fmt::format("{:.0f}", value);
   for (std::size_t at = digits.size(); at > 3; at -= 3) digits.insert(at - 3, 1, ',');
   return digits;
@@ -114,7 +116,7 @@ void PrintTable(const Results& results, std::size_t idle, const std::string& tit
 }
 
 std::string LoadTitle(std::size_t active, std::size_t idle) {
-  const std::string asking =
+  std::string asking =
       fmt::format("{} connection{} ask{}", active, active == 1 ? "" : "s", active == 1 ? "s" : "");
   if (idle == 0) return asking;
   return fmt::format("{}, {} idle", asking, Whole(static_cast<double>(idle)));
@@ -172,8 +174,9 @@ std::string Quoted(std::string_view text) {
 std::string JsonFigures(const Measured& measured) {
   std::string text;
   for (const Field& field : kFields) {
-    text += fmt::format("{}{}:{:.6g}", text.empty() ? "" : ",", Quoted(field.name),
-                        measured.*field.value);
+    const double value = measured.*field.value;
+    text += fmt::format("{}{}:{}", text.empty() ? "" : ",", Quoted(field.name),
+                        std::isnan(value) ? "null" : fmt::format("{:.6g}", value));
   }
   return "{" + text + "}";
 }
@@ -204,8 +207,10 @@ void PrintTables(const Results& results, const MeasureOptions& options,
     fmt::print("\n");
   }
   PrintRefusals(results);
-  fmt::print("{}.\nMedians of {} rounds of {:g} s.{}\n", machine, options.rounds, options.seconds,
-             results.AllAsExpected() ? " Every byte of every echo was right." : "");
+  const bool all_right = results.AllAsExpected() && results.HasFigures();
+  fmt::print("{}.\nMedians of {} round{} of {:g} s.{}\n", machine, options.rounds,
+             options.rounds == 1 ? "" : "s", options.seconds,
+             all_right ? " Every byte of every echo was right." : "");
   PrintDistances(results);
 }
 

@@ -1,9 +1,22 @@
 #include "models/results.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
+#include <utility>
 
 namespace models {
+namespace {
+
+double MedianOf(std::vector<double> values) {
+  if (values.empty()) return std::nan("");
+  std::ranges::sort(values);
+  const std::size_t half = values.size() / 2;
+  const double lower = values[values.size() % 2 == 0 ? half - 1 : half];
+  return (lower + values[half]) / 2;
+}
+
+}  // namespace
 
 std::size_t Cell::Near(double most_ns) const {
   const auto is_near = [&](const Measured& it) { return it.cpu_distance_ns <= most_ns; };
@@ -16,12 +29,10 @@ Measured Cell::Median(double most_ns) const {
   for (const Field& field : kFields) {
     std::vector<double> values;
     for (const Measured& round : rounds) {
-      if (all || round.cpu_distance_ns <= most_ns) values.push_back(round.*field.value);
+      const bool counts = all || round.cpu_distance_ns <= most_ns;
+      if (counts && !std::isnan(round.*field.value)) values.push_back(round.*field.value);
     }
-    std::ranges::sort(values);
-    const std::size_t half = values.size() / 2;
-    const double lower = values[values.size() % 2 == 0 ? half - 1 : half];
-    median.*field.value = (lower + values[half]) / 2;
+    median.*field.value = MedianOf(std::move(values));
   }
   return median;
 }
@@ -37,6 +48,10 @@ double Results::NearNs() const {
 Cell& Results::At(const Model& model, std::size_t idle) {
   const auto is_it = [&](const Cell& cell) { return cell.model == &model && cell.idle == idle; };
   return *std::ranges::find_if(cells, is_it);
+}
+
+bool Results::HasFigures() const {
+  return std::ranges::any_of(cells, [](const Cell& cell) { return !cell.rounds.empty(); });
 }
 
 bool Results::AllAsExpected() const {

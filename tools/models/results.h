@@ -46,7 +46,8 @@ struct Cell {
 
   // The rounds in which the two CPUs were not farther apart than that.
   [[nodiscard]] std::size_t Near(double most_ns) const;
-  // Of each figure by itself, and of the near rounds, if there are any. REQUIRES: there are rounds.
+  // Of each figure by itself, and of the near rounds, if there are any; NaN if none of them has it.
+  // REQUIRES: there are rounds.
   [[nodiscard]] Measured Median(double most_ns) const;
 };
 
@@ -58,6 +59,9 @@ struct Results {
 
   // What counts as near: at most twice the least distance that was seen.
   [[nodiscard]] double NearNs() const;
+
+  // False if no model carried a load.
+  [[nodiscard]] bool HasFigures() const;
 
   // False if a model failed otherwise than it said it would.
   [[nodiscard]] bool AllAsExpected() const;

@@ -58,10 +58,12 @@ void RunServer(const Model& model, int listener) {
   model.serve(listener);
 }
 
+void FlushStdout() { Checked(std::fflush(stdout), "stdout"); }
+
 void Serve(const Model& model, std::uint16_t port) {
   const Listener listener = Listen(port);
   fmt::print("listening on tcp://127.0.0.1:{}\n", listener.port);
-  std::fflush(stdout);
+  FlushStdout();
   RunServer(model, listener.fd);
 }
 

@@ -20,6 +20,9 @@ struct Listener {
 // Serves until SIGINT or SIGTERM, in this process. Takes the listener.
 void RunServer(const Model& model, int listener);
 
+// Throws std::system_error if what was printed so far cannot be written.
+void FlushStdout();
+
 // Prints "listening on tcp://127.0.0.1:PORT", then serves.
 void Serve(const Model& model, std::uint16_t port);
 

@@ -4,15 +4,11 @@
 
 #include "models/server_child.h"
 
-#include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 
-#include <cerrno>
 #include <csignal>
-#include <new>
-#include <system_error>
 
+#include "echo_load/failure.h"
 #include "echo_load/parse_number.h"
 #include "models/serve.h"
 #include "models/shared_page.h"
@@ -30,15 +26,6 @@ extern "C" void TellUsage(int) {
   page->answered = page->asked.load();
 }
 
-void ThrowErrno(const char* call) { throw std::system_error(errno, std::system_category(), call); }
-
-SharedPage& MapPage(int fd) {
-  void* const memory =
-      ::mmap(nullptr, sizeof(SharedPage), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-  if (memory == MAP_FAILED) ThrowErrno("mmap");
-  return *std::launder(static_cast<SharedPage*>(memory));  // made by the other process
-}
-
 }  // namespace
 
 std::vector<std::string> ChildArguments(std::string_view model, int listener, int shared_page) {
@@ -53,12 +40,11 @@ int RunChild(std::span<char* const> arguments) {
   };
   const Model* const model = arguments.size() > 1 ? FindModel(arguments[1]) : nullptr;
   if (model == nullptr) throw echo_load::UsageError("measured-server: no such model");
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  page = &MapPage(number(3));
+  page = &MapSharedPage(number(3));
   struct sigaction action {};
   action.sa_handler = &TellUsage;
   action.sa_flags = SA_RESTART;
-  if (::sigaction(SIGUSR1, &action, nullptr) != 0) ThrowErrno("sigaction");
+  if (::sigaction(SIGUSR1, &action, nullptr) != 0) echo_load::FailCall("sigaction");
   Install(page->counters);
   RunServer(*model, number(2));
   return 0;

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sched.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -12,15 +11,16 @@
 #include <charconv>
 #include <csignal>
 #include <fstream>
-#include <new>
 #include <string_view>
 #include <vector>
 
 #include "echo_load/cpu_time.h"
 #include "echo_load/failure.h"
 #include "models/asleep.h"
+#include "models/end_with_parent.h"
 #include "models/serve.h"
 #include "models/server_child.h"
+#include "models/servers/server.h"
 
 namespace models {
 
@@ -31,11 +31,6 @@ namespace {
 
 constexpr std::chrono::seconds kLimit{20};  // for an answer, and for an end
 constexpr timespec kPause{.tv_sec = 0, .tv_nsec = 100'000};
-
-[[noreturn]] void Fail(const char* call) {
-  const int error = errno;
-  throw Failure(fmt::format("{}: {}", call, ErrorText(error)));
-}
 
 // Looks every now and then whether it is so. False if it is not for too long.
 template <class Condition>
@@ -70,14 +65,7 @@ std::string HowItEnded(int status) {
 
 }  // namespace
 
-ServerProcess::ServerProcess(const Model& model, std::optional<int> cpu)
-    : page_fd_(::memfd_create("counters of a server", MFD_CLOEXEC)) {
-  if (page_fd_.Get() < 0) Fail("memfd_create");
-  if (::ftruncate(page_fd_.Get(), sizeof(SharedPage)) != 0) Fail("ftruncate");
-  void* const memory =
-      ::mmap(nullptr, sizeof(SharedPage), PROT_READ | PROT_WRITE, MAP_SHARED, page_fd_.Get(), 0);
-  if (memory == MAP_FAILED) Fail("mmap");
-  page_ = ::new (memory) SharedPage;
+ServerProcess::ServerProcess(const Model& model, std::optional<int> cpu) {
   const Listener listener = Listen(0);
   const echo_load::Fd owner(listener.fd);
   url_ = fmt::format("tcp://127.0.0.1:{}", listener.port);
@@ -85,15 +73,13 @@ ServerProcess::ServerProcess(const Model& model, std::optional<int> cpu)
 }
 
 ServerProcess::~ServerProcess() {
-  if (pid_ != 0) {
-    ::kill(pid_, SIGKILL);
-    ::waitpid(pid_, nullptr, 0);
-  }
-  ::munmap(page_, sizeof(SharedPage));
+  if (pid_ == 0) return;
+  ::kill(pid_, SIGKILL);
+  while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) continue;
 }
 
 void ServerProcess::Start(const Model& model, int listener, std::optional<int> cpu) {
-  std::vector<std::string> words = ChildArguments(model.name, listener, page_fd_.Get());
+  std::vector<std::string> words = ChildArguments(model.name, listener, page_.Descriptor());
   words.insert(words.begin(), "weir-models");
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
@@ -102,41 +88,51 @@ void ServerProcess::Start(const Model& model, int listener, std::optional<int> c
   CPU_ZERO(&cpus);
   if (cpu) CPU_SET(static_cast<std::size_t>(*cpu), &cpus);
 
-  pid_ = ::fork();
-  if (pid_ < 0) {
-    pid_ = 0;
-    Fail("fork");
+  const pid_t laboratory = ::getpid();
+  const pid_t pid = ::fork();
+  if (pid < 0) echo_load::FailCall("fork");
+  if (pid != 0) {
+    pid_ = pid;
+    return;
   }
-  if (pid_ != 0) return;
-  // The child, until exec: system calls alone.
-  ::setpgid(0, 0);  // Ctrl-C is for the laboratory, which then ends this
+  // The child. What has been printed and not written yet is the parent's: so it ends by _exit().
+  EndWithParent(laboratory);
+  ::setpgid(0, 0);  // Ctrl-C is for the laboratory, and ends this with it
   said_.TakeStderr();
   ::fcntl(listener, F_SETFD, 0);
-  ::fcntl(page_fd_.Get(), F_SETFD, 0);
+  ::fcntl(page_.Descriptor(), F_SETFD, 0);
   if (cpu) ::sched_setaffinity(0, sizeof(cpus), &cpus);
   ::execv("/proc/self/exe", arguments.data());
+  fmt::print(stderr, "execv /proc/self/exe: {}\n", ErrorText(errno));
   ::_exit(127);
 }
 
 void ServerProcess::Stop() {
-  ::kill(pid_, SIGTERM);
+  if (!Ended()) ::kill(pid_, SIGTERM);
   if (!Await([&] { return Ended().has_value(); })) throw Failure("the server does not end");
-  if (status_ != 0) throw Failure("asked to end, it did otherwise");
+  if (status_ != 0) throw Failure("the server did not end as it was asked to");
 }
 
 std::chrono::nanoseconds ServerProcess::CpuTime() const { return echo_load::CpuTime(pid_); }
 
+template <class Condition>
+void ServerProcess::AwaitAlive(Condition condition, const char* otherwise) {
+  const bool came = Await([&] { return Ended() || condition(); });
+  if (!came || Ended()) throw Failure(otherwise);
+}
+
+void ServerProcess::AwaitRest() {
+  AwaitAlive([&] { return AllThreadsSleep(pid_); }, "the server does not come to rest");
+}
+
 Switches ServerProcess::ReadSwitches() {
   const std::uint64_t question = page_->asked.load() + 1;
   page_->asked = question;
-  ::kill(pid_, SIGUSR1);
-  if (!Await([&] { return page_->answered.load() == question || Ended(); })) {
-    throw Failure("the server does not tell what it uses");
-  }
+  if (!Ended()) ::kill(pid_, SIGUSR1);  // and never kill(0), which is the laboratory itself
+  AwaitAlive([&] { return page_->answered.load() == question; },
+             "the server does not tell what it uses");
   // The signal has ended its wait: that it waits again is still a part of this.
-  if (!Await([&] { return FirstThreadSleeps(pid_) || Ended(); })) {
-    throw Failure("the server does not come to rest");
-  }
+  AwaitAlive([&] { return FirstThreadSleeps(pid_); }, "the server does not come to rest");
   return {.wakeups = page_->wakeups.load(), .preemptions = page_->preemptions.load()};
 }
 
@@ -160,6 +156,10 @@ std::optional<std::string> ServerProcess::Ended() {
   if (pid_ != 0 && ::waitpid(pid_, &status_, WNOHANG) != pid_) return std::nullopt;
   pid_ = 0;
   return HowItEnded(status_);
+}
+
+bool ServerProcess::IsNotToBeHad() {
+  return Ended() && WIFEXITED(status_) && WEXITSTATUS(status_) == kNotToBeHad;
 }
 
 std::string ServerProcess::ProcFile(const char* name) const {

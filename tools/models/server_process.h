@@ -1,7 +1,8 @@
 // A model that serves in a process of its own, and what that process uses.
 //
 // OWNER     It owns the process: the destructor kills what Stop() has not ended.
-// ERRORS    echo_load::Failure: the system refused something, or the server died or does not end.
+// ERRORS    echo_load::Failure: the system refused something, or the server died or does not end
+//           (Ended() tells). Of Listen(): std::system_error.
 
 #pragma once
 
@@ -13,7 +14,6 @@
 #include <optional>
 #include <string>
 
-#include "echo_load/fd.h"
 #include "models/catalogue.h"
 #include "models/last_words.h"
 #include "models/shared_page.h"
@@ -53,6 +53,8 @@ class ServerProcess final {
   // Asks the server itself, by a signal, and waits until it rests again. REQUIRES: nothing is in
   // flight.
   [[nodiscard]] Switches ReadSwitches();
+  // Until each of its threads sleeps: what is answered may have something to do still.
+  void AwaitRest();
   [[nodiscard]] Calls ReadCalls() const;
   [[nodiscard]] std::size_t Threads() const;
   [[nodiscard]] std::size_t PrivateBytes() const;  // memory that no other process has
@@ -61,14 +63,18 @@ class ServerProcess final {
   [[nodiscard]] std::string Said() const { return said_.Line(); }
   // How it ended, if it has.
   [[nodiscard]] std::optional<std::string> Ended();
+  // It has ended because the system does not have, or allow, what the model is made of.
+  [[nodiscard]] bool IsNotToBeHad();
 
  private:
+  // Waits for it, as long as the server lives; throws Failure with `otherwise`.
+  template <class Condition>
+  void AwaitAlive(Condition condition, const char* otherwise);
   void Start(const Model& model, int listener, std::optional<int> cpu);
   [[nodiscard]] std::string ProcFile(const char* name) const;
 
-  echo_load::Fd page_fd_;
+  OwnedPage page_;
   LastWords said_;
-  SharedPage* page_ = nullptr;
   std::string url_;
   pid_t pid_ = 0;   // 0: it has ended, and is waited for
   int status_ = 0;  // how

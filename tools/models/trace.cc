@@ -8,7 +8,6 @@
 
 #include <fmt/format.h>
 #include <netinet/in.h>
-#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -19,19 +18,22 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
+#include <cstdio>
+#include <stdexcept>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "echo_load/failure.h"
 #include "echo_load/fd.h"
 #include "models/asleep.h"
+#include "models/end_with_parent.h"
 #include "models/last_words.h"
 #include "models/serve.h"
 
 namespace models {
 namespace {
 
-using echo_load::ErrorText;
 using echo_load::Failure;
 
 constexpr std::size_t kWarmUp = 20;
@@ -80,16 +82,18 @@ std::string NameOf(std::uint64_t number) {
   return fmt::format("syscall {}", number);
 }
 
-[[noreturn]] void Fail(const char* call) {
-  const int error = errno;
-  throw Failure(fmt::format("{}: {}", call, ErrorText(error)));
-}
-
 // A process that is gone when this is.
 class Child final {
  public:
-  explicit Child(pid_t pid) : pid_(pid) {
-    if (pid_ < 0) Fail("fork");
+  // `be`: what the child does; it does not return.
+  template <class Be>
+  explicit Child(Be be) {
+    const pid_t parent = ::getpid();
+    pid_ = ::fork();
+    if (pid_ < 0) echo_load::FailCall("fork");
+    if (pid_ != 0) return;
+    EndWithParent(parent);
+    be();
   }
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
@@ -107,7 +111,7 @@ class Child final {
   void WasWaitedFor() { pid_ = 0; }
 
  private:
-  pid_t pid_;
+  pid_t pid_ = 0;
 };
 
 // In the client's process: exit code 0 if every echo was right.
@@ -123,7 +127,6 @@ bool AskOnce(int fd) {
 }
 
 [[noreturn]] void BeClient(std::uint16_t port) {
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -144,7 +147,6 @@ bool AskOnce(int fd) {
 }
 
 [[noreturn]] void BeServer(const Model& model, int listener, const LastWords& said) {
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   said.TakeStderr();
   if (::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != 0) ::_exit(126);
   ::raise(SIGSTOP);  // until the options are set
@@ -181,7 +183,7 @@ class Tracer final {
     int status = 0;
     const pid_t child = ::waitpid(-1, &status, flags | __WALL | WUNTRACED);
     if (child == 0) return false;
-    if (child < 0 && errno != EINTR) Fail("waitpid");
+    if (child < 0 && errno != EINTR) echo_load::FailCall("waitpid");
     if (child < 0) return true;
     if (WIFSTOPPED(status) && child == client_.Pid()) {
       client_stopped_ = true;
@@ -204,7 +206,7 @@ class Tracer final {
     if (at_call && counts_) {
       __ptrace_syscall_info info{};
       if (::ptrace(PTRACE_GET_SYSCALL_INFO, thread, sizeof(info), &info) < 0) {
-        Fail("ptrace (PTRACE_GET_SYSCALL_INFO needs Linux 5.3)");
+        echo_load::FailCall("ptrace (PTRACE_GET_SYSCALL_INFO needs Linux 5.3)");
       }
       if (info.op == PTRACE_SYSCALL_INFO_ENTRY) ++traced_.calls[NameOf(info.entry.nr)];
     }
@@ -219,6 +221,23 @@ class Tracer final {
   bool client_stopped_ = false;
 };
 
+std::string JsonLine(const Model& model, const Traced& traced) {
+  std::vector<std::string> calls;
+  for (const auto& [name, count] : traced.calls) {
+    calls.push_back(fmt::format("\"{}\":{:g}", name, traced.PerRequest(count)));
+  }
+  return fmt::format("\"{}\":{{{}}}", model.name, fmt::join(calls, ","));
+}
+
+std::string TextLine(const Model& model, const Traced& traced) {
+  std::string line = fmt::format("{:<26} {:>6.2f}  ", model.title, traced.Total());
+  for (const auto& [name, count] : traced.calls) {
+    const double each = traced.PerRequest(count);
+    line += each == 1 ? " " + name : fmt::format(" {} x {:g}", name, each);
+  }
+  return line;
+}
+
 }  // namespace
 
 double Traced::Total() const {
@@ -231,22 +250,15 @@ Traced Trace(const Model& model) {
   const LastWords said;
   const Listener listener = Listen(0);
   const echo_load::Fd owner(listener.fd);
-  Child server([&] {
-    const pid_t pid = ::fork();
-    if (pid == 0) BeServer(model, listener.fd, said);
-    return pid;
-  }());
+  Child server([&] { BeServer(model, listener.fd, said); });
   int status = 0;
-  if (::waitpid(server.Pid(), &status, __WALL) != server.Pid()) Fail("waitpid");
+  if (::waitpid(server.Pid(), &status, __WALL) != server.Pid()) echo_load::FailCall("waitpid");
   if (!WIFSTOPPED(status)) throw Failure("ptrace: the system does not let us trace a child");
   constexpr auto kOptions = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL;
-  if (::ptrace(PTRACE_SETOPTIONS, server.Pid(), nullptr, kOptions) != 0) Fail("ptrace");
+  if (::ptrace(PTRACE_SETOPTIONS, server.Pid(), nullptr, kOptions) != 0)
+    echo_load::FailCall("ptrace");
   Resume(server.Pid(), 0);
-  Child client([&] {
-    const pid_t pid = ::fork();
-    if (pid == 0) BeClient(listener.port);
-    return pid;
-  }());
+  Child client([&] { BeClient(listener.port); });
   try {
     Tracer tracer(server, client);
     tracer.RunUntilClientStops();
@@ -254,35 +266,28 @@ Traced Trace(const Model& model) {
     tracer.RunUntilClientStops();
     return tracer.Result();
   } catch (const Failure& failure) {
-    throw Failure(
-        fmt::format("{}: {}; the server said: '{}'", model.name, failure.what(), said.Line()));
+    throw Failure(said.Line().empty()
+                      ? failure.what()
+                      : fmt::format("{}; the server said: '{}'", failure.what(), said.Line()));
   }
 }
 
-void PrintCalls(std::span<const Model* const> models, bool json) {
-  if (json) fmt::print("{{");
+bool PrintCalls(std::span<const Model* const> models, bool json) {
+  std::vector<std::string> lines;
   for (const Model* const model : models) {
-    const Traced traced = Trace(*model);
-    if (!json) fmt::print("{:<26} {:>6.2f}  ", model->title, traced.Total());
-    std::string text;
-    for (const auto& [name, count] : traced.calls) {
-      const double each = traced.PerRequest(count);
-      if (json) {
-        text += fmt::format("{}\"{}\":{:g}", text.empty() ? "" : ",", name, each);
-      } else if (each == 1) {
-        text += " " + name;
-      } else {
-        text += fmt::format(" {} x {:g}", name, each);
-      }
-    }
-    if (json) {
-      const char* const comma = model == models.front() ? "" : ",\n";
-      fmt::print("{}\"{}\":{{{}}}", comma, model->name, text);
-    } else {
-      fmt::print("{}\n", text);
+    try {
+      const Traced traced = Trace(*model);
+      lines.push_back(json ? JsonLine(*model, traced) : TextLine(*model, traced));
+    } catch (const std::runtime_error& error) {  // Failure, or std::system_error
+      fmt::print(stderr, "weir-models: {}: {}\n", model->name, error.what());
     }
   }
-  if (json) fmt::print("}}\n");
+  if (json) {
+    fmt::print("{{{}}}\n", fmt::join(lines, ",\n"));
+  } else {
+    for (const std::string& line : lines) fmt::print("{}\n", line);
+  }
+  return lines.size() == models.size();
 }
 
 }  // namespace models

@@ -28,7 +28,8 @@ struct Traced {
 // Throws echo_load::Failure: the system does not let us trace, or the server failed.
 [[nodiscard]] Traced Trace(const Model& model);
 
-// `weir-models calls`
-void PrintCalls(std::span<const Model* const> models, bool json);
+// `weir-models calls`. Of a model that fails stderr has the reason, and the others go on; then it
+// returns false.
+[[nodiscard]] bool PrintCalls(std::span<const Model* const> models, bool json);
 
 }  // namespace models

@@ -34,10 +34,10 @@ int Accept(int listener, int flags) {
 
 }  // namespace
 
-void Die(std::string_view call) {
+void Die(std::string_view call, int exit_code) {
   const std::error_code error(errno, std::system_category());
   fmt::print(stderr, "weir-models: {}: {}\n", call, error.message());
-  std::exit(1);
+  std::exit(exit_code);
 }
 
 int AcceptClient(int listener, int flags) {

@@ -31,8 +31,11 @@ void ServeWeir(int listener);
 // Bytes that one read may bring.
 constexpr std::size_t kReadSize = 16 << 10;
 
-// Ends the process: "weir-models: CALL: REASON" with the reason of errno, exit code 1.
-[[noreturn]] void Die(std::string_view call);
+// Exit code of a server whose model the system does not have, or does not allow.
+constexpr int kNotToBeHad = 3;
+
+// Ends the process: "weir-models: CALL: REASON" with the reason of errno.
+[[noreturn]] void Die(std::string_view call, int exit_code = 1);
 
 constexpr int kNobody = -1;  // no client waits (a listener that does not block)
 constexpr int kEnded = -2;   // the listener was shut down

@@ -33,10 +33,10 @@ namespace {
 
 struct Client {
   int fd;
-  bool sending = false;
-  std::uint16_t buffer = 0;     // of the pool,
-  std::span<char> filled = {};  // and what is being sent out of it
-  std::string unsent = {};      // what is being sent if nothing is in that
+  bool sending = false;         // or else receiving: the one order that is in flight
+  std::uint16_t buffer = 0;     // of the pool, that the next is in
+  std::span<char> filled = {};  // what was received, while it is being sent from there; or nothing
+  std::string unsent = {};      // what that did not get rid of, while it is being sent; or nothing
 };
 
 class Server {

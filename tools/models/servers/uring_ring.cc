@@ -8,6 +8,8 @@
 namespace models {
 namespace {
 
+bool IsForbidden(int error) { return error == EPERM || error == ENOSYS || error == EINVAL; }
+
 // liburing returns what others leave in errno.
 void Check(int result, const char* call) {
   if (result >= 0) return;
@@ -20,9 +22,14 @@ void Check(int result, const char* call) {
 Ring::Ring() {
   // Reports are made when this thread waits for them, and by it: nothing interrupts it in between.
   constexpr unsigned kFlags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
-  Check(io_uring_queue_init(kOrders, &ring_, kFlags),
-        "io_uring_queue_init (it needs Linux 6.1, and a system that allows it: sysctl "
-        "kernel.io_uring_disabled, seccomp)");
+  const int result = io_uring_queue_init(kOrders, &ring_, kFlags);
+  errno = -result;
+  if (result < 0 && IsForbidden(errno)) {
+    Die("io_uring needs Linux 6.1, and a system that allows it (sysctl kernel.io_uring_disabled, "
+        "seccomp): io_uring_queue_init",
+        kNotToBeHad);
+  }
+  Check(result, "io_uring_queue_init");
   io_uring_buf_reg pool{};
   pool.ring_addr = reinterpret_cast<std::uintptr_t>(pool_->offered.data());
   pool.ring_entries = kBuffers;
