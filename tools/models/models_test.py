@@ -196,7 +196,8 @@ class Measuring(unittest.TestCase):
             self.assertGreater(figures["idle_cpu_percent"], 0)
         elif name not in ("blocking", "thread-per-ready"):
             # A wait reports at least one of the requests, and at most all ten; two waits more are
-            # those that the laboratory's questions have interrupted. io_uring waits for the send, too.
+            # those that the laboratory's questions have interrupted. io_uring waits for the send,
+            # too.
             self.assertGreater(figures["waits_per_request"], 0)
             self.assertLess(figures["waits_per_request"], 2.5 if name == "io_uring" else 1.5)
 
@@ -368,7 +369,8 @@ class Printing(unittest.TestCase):
         self.assertEqual((cost[0]["memory per idle connection"], cost[0]["and kernel stack"]),
                          ("", ""))
         self.assertTrue(cost[0]["idle CPU"].endswith(" %"))
-        self.assertEqual(cost[0]["idle wake-ups per s"], "0")
+        if not is_sanitized():  # whose thread wakes up
+            self.assertEqual(cost[0]["idle wake-ups per s"], "0")
         self.assertNotEqual(cost[1]["idle wake-ups per s"], "0")
         for row in cost:
             if row["p50 us"] != "-":  # a busy machine may answer nothing in so short a time
