@@ -181,7 +181,7 @@ class Measuring(unittest.TestCase):
             self.assertGreater(figures["p50_us"], 0)
             self.assertLessEqual(figures["p50_us"], figures["p999_us"])
         if name == "blocking":
-            self.assertEqual(figures["threads"], 1 + 10 + idle)
+            self.assertIn(figures["threads"] - 1 - 10 - idle, (0, 1) if is_sanitized() else (0,))
             self.assertEqual(figures["waits_per_request"], 0)
             self.assertEqual(figures["in_vain_per_request"], 0)
         elif name == "thread-per-ready":
@@ -196,9 +196,10 @@ class Measuring(unittest.TestCase):
             self.assertGreater(figures["idle_cpu_percent"], 0)
         elif name not in ("blocking", "thread-per-ready"):
             # A wait reports at least one of the requests, and at most all ten; two waits more are
-            # those that the laboratory's questions have interrupted.
+            # those that the laboratory's questions have interrupted. io_uring waits for the send,
+            # too.
             self.assertGreater(figures["waits_per_request"], 0)
-            self.assertLess(figures["waits_per_request"], 1.5)
+            self.assertLess(figures["waits_per_request"], 2.5 if name == "io_uring" else 1.5)
 
     def test_one_connection_makes_every_request_wait(self):
         cells = measure("--active", "1", "--connections", "0", "--model", "select,epoll-edge,weir")
@@ -364,11 +365,12 @@ class Printing(unittest.TestCase):
             "memory per idle connection", "and kernel stack", "idle CPU", "idle wake-ups per s"])
         self.assertEqual(rows[3][1:], ["system calls", "waiting", "copying", "in vain", "other",
                                        "wake-ups", "context switches"])
-        self.assertEqual(cost[0]["threads"], "11")
+        self.assertIn(cost[0]["threads"], ("11", "12") if is_sanitized() else ("11",))
         self.assertEqual((cost[0]["memory per idle connection"], cost[0]["and kernel stack"]),
                          ("", ""))
         self.assertTrue(cost[0]["idle CPU"].endswith(" %"))
-        self.assertEqual(cost[0]["idle wake-ups per s"], "0")
+        if not is_sanitized():  # whose thread wakes up
+            self.assertEqual(cost[0]["idle wake-ups per s"], "0")
         self.assertNotEqual(cost[1]["idle wake-ups per s"], "0")
         for row in cost:
             if row["p50 us"] != "-":  # a busy machine may answer nothing in so short a time
