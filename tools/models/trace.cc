@@ -16,6 +16,7 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
@@ -166,7 +167,10 @@ class Tracer final {
   // Until the client has stopped itself, and nothing is left to do for the server.
   void RunUntilClientStops() {
     while (!client_stopped_) HandleOne(0);
-    while (HandleOne(WNOHANG) || !AllThreadsSleep(server_.Pid())) continue;
+    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(kLimitMs);
+    while (HandleOne(WNOHANG) || !AllThreadsSleep(server_.Pid())) {
+      if (std::chrono::steady_clock::now() > end) throw Failure("the server does not come to rest");
+    }
   }
 
   void Count() {
