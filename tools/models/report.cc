@@ -135,24 +135,24 @@ void PrintRefusals(const Results& results) {
 void PrintDistances(const Results& results) {
   const double near = results.NearNs();
   std::size_t all = 0;
-  std::size_t far = 0;
+  std::size_t left_out = 0;
   double farthest = 0;
   for (const Cell& cell : results.cells) {
     all += cell.rounds.size();
-    far += cell.rounds.size() - cell.Near(near);
+    if (cell.Near(near) != 0) left_out += cell.rounds.size() - cell.Near(near);
     for (const Measured& round : cell.rounds) farthest = std::max(farthest, round.cpu_distance_ns);
   }
   if (farthest == 0) return;  // there is only one, or nothing was measured
   fmt::print("The two CPUs were {:.0f} ns apart, there and back", near / 2);
-  if (far == 0) {
+  if (farthest <= near) {
     fmt::print(".\n");
     return;
   }
-  fmt::print("; {} of {} measurements are left out, for then it was up to {:.0f}.\n", far, all,
+  fmt::print("; {} of {} measurements are left out, for then it was up to {:.0f}.\n", left_out, all,
              farthest);
   for (const Cell& cell : results.cells) {
     if (cell.rounds.empty() || cell.Near(near) != 0) continue;
-    fmt::print("But not of {} beside {} idle connections, which has no others.\n",
+    fmt::print("{} beside {} idle connections was measured in no other time: it is not left out.\n",
                cell.model->title, Whole(static_cast<double>(cell.idle)));
   }
 }
