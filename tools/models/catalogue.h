@@ -13,6 +13,9 @@ struct Model {
   std::string_view title;  // as the table says it
   void (*serve)(int listener) = nullptr;
   bool waits_in_calls_that_copy = false;  // recv itself blocks: both phases in one call
+  std::string_view command = {};          // of a guest (--also), who has no `serve`
+
+  [[nodiscard]] bool IsGuest() const noexcept { return serve == nullptr; }
 };
 
 [[nodiscard]] std::span<const Model> AllModels() noexcept;

@@ -39,6 +39,10 @@ Results MakeUp() {
   Cell crowd{.model = &kFast, .idle = 10'000, .rounds = {silent}, .refused = {}};
   crowd.rounds.front().bytes_per_connection = 10'239;
   crowd.rounds.front().kernel_stack_per_connection = 10'240;
+  for (auto figure : {&Measured::calls, &Measured::waits, &Measured::copies, &Measured::in_vain,
+                      &Measured::others}) {
+    crowd.rounds.front().*figure = kNotCounted;
+  }
   Cell refused{.model = &kBlocking, .idle = 10'000, .rounds = {}, .refused = {}};
   refused.refused = {.why = "it said \"no\\\n\"", .expected = true};
   return {.cells = {fast, far, crowd, refused}};

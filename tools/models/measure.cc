@@ -42,12 +42,7 @@ class Window final {
 
   void End() {
     cpu_ = server_.CpuTime() - cpu_;
-    const Calls calls = server_.ReadCalls();
-    calls_ = {.waits = calls.waits - calls_.waits,
-              .receives = calls.receives - calls_.receives,
-              .sends = calls.sends - calls_.sends,
-              .in_vain = calls.in_vain - calls_.in_vain,
-              .others = calls.others - calls_.others};
+    if (const auto calls = server_.ReadCalls()) calls_ = calls->Since(*calls_);
     const Switches switches = server_.ReadSwitches();
     switches_ = {.wakeups = switches.wakeups - switches_.wakeups,
                  .preemptions = switches.preemptions - switches_.preemptions};
@@ -55,14 +50,14 @@ class Window final {
 
   // What was used between the constructor and End().
   [[nodiscard]] Seconds Cpu() const { return cpu_; }
-  [[nodiscard]] const Calls& Made() const { return calls_; }
+  [[nodiscard]] const std::optional<Calls>& Made() const { return calls_; }
   [[nodiscard]] const Switches& Switched() const { return switches_; }
 
  private:
   ServerProcess& server_;
   Switches switches_;
   std::chrono::nanoseconds cpu_;
-  Calls calls_;
+  std::optional<Calls> calls_;
 };
 
 void MeasureMemory(ServerProcess& server, echo_load::Load& crowd, std::size_t idle,
@@ -86,7 +81,8 @@ void MeasureQuiet(ServerProcess& server, Measured& measured) {
   window.End();
   measured.idle_cpu_percent = 100 * window.Cpu() / kQuiet;
   // To sleep again after the first question, to be asked the second: one of them is no wake-up.
-  const std::uint64_t wakeups = std::max<std::uint64_t>(window.Switched().wakeups, 1) - 1;
+  const std::uint64_t asked = server.WakeupsOfQuestion();
+  const std::uint64_t wakeups = std::max(window.Switched().wakeups, asked) - asked;
   measured.idle_wakeups_per_second = static_cast<double>(wakeups) / kQuiet.count();
 }
 
@@ -107,7 +103,6 @@ void MeasureRequests(ServerProcess& server, echo_load::Load& active, double seco
   const auto each = [&](std::uint64_t count) { return static_cast<double>(count) / requests; };
 
   const Switches& switched = window.Switched();
-  const Calls& made = window.Made();
   measured.requests_per_cpu_second =
       requests / std::max(window.Cpu(), Seconds(std::chrono::microseconds(1))).count();
   measured.requests_per_second =
@@ -120,15 +115,18 @@ void MeasureRequests(ServerProcess& server, echo_load::Load& active, double seco
   measured.p999_us = quantile(0.999);
   measured.wakeups = each(switched.wakeups);
   measured.switches = each(switched.wakeups + switched.preemptions);
-  measured.calls = each(made.Total());
-  measured.waits = each(made.waits);
-  measured.copies = each(made.receives + made.sends);
-  measured.in_vain = each(made.in_vain);
-  measured.others = each(made.others);
+  const std::optional<Calls>& made = window.Made();
+  if (!made) return;
+  measured.calls = each(made->Total());
+  measured.waits = each(made->waits);
+  measured.copies = each(made->receives + made->sends);
+  measured.in_vain = each(made->in_vain);
+  measured.others = each(made->others);
 }
 
 Measured MeasureServer(ServerProcess& server, const Load& load, const std::optional<Cpus>& cpus) {
   Measured measured;
+  server.AwaitListening();
   const echo_load::Options active_options = LoadOptions(server, load.active);
   const echo_load::Options idle_options = LoadOptions(server, load.idle);
   echo_load::Load active(active_options);

@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 
@@ -23,6 +24,8 @@ struct Load {
   std::size_t idle = 0;
   double seconds = 0;
 };
+
+inline constexpr double kNotCounted = std::numeric_limits<double>::quiet_NaN();
 
 struct Measured {
   double cpu_distance_ns = 0;  // the longer of before and after; 0 with one CPU
@@ -42,11 +45,13 @@ struct Measured {
   // For each request.
   double wakeups = 0;
   double switches = 0;  // those, and being put aside for another thread
-  double calls = 0;     // system calls, of which:
-  double waits = 0;     // wait
-  double copies = 0;    // copy
-  double in_vain = 0;   // find nothing to copy (EAGAIN)
-  double others = 0;
+
+  // Likewise, its system calls; nobody counts those of a guest.
+  double calls = kNotCounted;    // of which:
+  double waits = kNotCounted;    // wait
+  double copies = kNotCounted;   // copy
+  double in_vain = kNotCounted;  // find nothing to copy (EAGAIN)
+  double others = kNotCounted;
 };
 
 // Why there are no figures. `expected`: the model itself said that it can go no further, or that

@@ -10,6 +10,7 @@ import os
 import pathlib
 import re
 import resource
+import shlex
 import shutil
 import signal
 import statistics
@@ -112,6 +113,13 @@ class CommandLine(unittest.TestCase):
                 ("--rounds", "0"): "--rounds '0': not a number",
                 ("--plot", "/nowhere/x.svg"): "--plot '/nowhere/x.svg': No such file",
                 ("--seconds",): "--seconds needs a value",
+                ("--also", "mine"): "--also 'mine': not NAME=COMMAND",
+                ("--also", "=true"): "--also '=true': not NAME=COMMAND",
+                ("--also", "mine="): "--also 'mine=': not NAME=COMMAND",
+                ("--also", "a|b=true"): "--also 'a|b=true': a name is made of letters, ",
+                ("--also", "poll=true"): "--also 'poll=true': there is a model of that name",
+                ("--also", "a=true", "--also", "a=false"): "--also 'a=false': there is another",
+                ("edges", "--also", "a=true"): "--also is no option of 'edges'",
                 ("--frob",): "unknown option '--frob'",
                 ("-q",): "unknown option '-q'",
                 ("frob",): "'frob': none of calls, edges, serve",
@@ -133,8 +141,8 @@ class CommandLine(unittest.TestCase):
         text = run("--help").stdout
         self.assertEqual(model_names()[:7], FIRST)
         self.assertEqual(model_names()[-1], "weir")
-        for option in ("--model", "--connections", "--active", "--seconds", "--rounds", "--plot",
-                       "--json", "--port", "--help"):
+        for option in ("--model", "--also", "--connections", "--active", "--seconds", "--rounds",
+                       "--plot", "--json", "--port", "--help"):
             self.assertIn(f"  {option} ", text)
 
 
@@ -302,6 +310,93 @@ class Measuring(unittest.TestCase):
         document = json.loads(done.stdout)
         self.assertIn("; not pinned: one CPU", document["machine"])
         self.assertEqual(document["results"][0]["median"]["cpu_distance_ns"], 0)
+
+
+# A server as a guest may be one: argv[1] is what it does to its echo.
+GUEST = """
+import signal, socket, sys
+spoil = {"flips": lambda data: data[:-1] + bytes([data[-1] ^ 1]), "honest": lambda data: data,
+         "ends with 5": lambda data: data}[sys.argv[1]]
+if sys.argv[1] == "ends with 5":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))
+listener = socket.create_server(("127.0.0.1", 0))
+print("a guest, with a word before")
+print(f"listening on tcp://127.0.0.1:{listener.getsockname()[1]}", flush=True)
+while True:
+    client = listener.accept()[0]
+    while data := client.recv(65536):
+        client.sendall(spoil(data))
+    client.close()
+"""
+
+
+def guest(kind):
+    return f"{kind}={shlex.join([sys.executable, '-c', GUEST, kind])}"
+
+
+class Guests(unittest.TestCase):
+    ONE = ["--active", "1", "--connections", "0"]
+
+    def test_a_guest_is_measured_as_the_models_are_but_for_its_calls(self):
+        twin = f"the twin={shlex.quote(PROGRAM)} serve poll"
+        cells = measure("--model", "poll", "--also", twin, "--connections", "0,20")
+        self.assertEqual(list(cells), [(name, idle) for idle in (0, 20)
+                                       for name in ("poll", "the twin")])
+        for (name, idle), cell in cells.items():
+            with self.subTest(name=name, idle=idle):
+                self.assertNotIn("refused", cell)
+                figures = cell["median"]
+                counted = {key for key, value in figures.items() if value is not None}
+                not_counted = {f"{kind}_per_request" for kind in
+                               ("calls", "waits", "copies", "in_vain", "others")}
+                if name == "poll":
+                    self.assertLessEqual(not_counted, counted)
+                else:
+                    self.assertTrue(not_counted.isdisjoint(counted))
+                self.assertGreater(figures["requests_per_cpu_second"], 0)
+                self.assertLessEqual(figures["threads"], 2 if is_sanitized() else 1)
+                self.assertLessEqual(figures["wakeups_per_request"],
+                                     figures["switches_per_request"])
+                if not is_sanitized():
+                    self.assertEqual(figures["idle_wakeups_per_second"], 0)
+
+    def test_who_waits_for_each_request_is_woken_for_each(self):
+        cells = measure(*self.ONE, "--model", "poll", "--also", guest("honest"))
+        for (name, _), cell in cells.items():
+            self.assertAlmostEqual(cell["median"]["wakeups_per_request"], 1, delta=0.2, msg=name)
+
+    def test_a_guest_that_is_none_fails_the_run_and_the_others_go_on(self):
+        for also, why in {
+                guest("flips"): "connection 1: byte 63 was sent as 0x",
+                guest("ends with 5"): "the server did not end as it was asked to; the server ended "
+                                      "with exit code 5",
+                "silent=true": "the server does not say 'listening on tcp://HOST:PORT' on its "
+                               "stdout; the server ended with exit code 0",
+                "elsewhere=echo listening on unix:/nowhere": "the server does not say 'listening ",
+                "missing=/no/such/server": "the server ended with exit code 127; the server said: ",
+        }.items():
+            name = also.partition("=")[0]
+            with self.subTest(name):
+                cells = measure(*self.ONE, "--model", "poll", "--also", also, code=1)
+                self.assertIn(why, cells[name, 0]["refused"])
+                self.assertFalse(cells[name, 0]["expected"])
+                self.assertNotIn("refused", cells["poll", 0])
+
+    def test_the_calls_of_a_guest(self):
+        twin = f"the twin={shlex.quote(PROGRAM)} serve poll"
+        done = run("calls", "--json", "--model", "poll", "--also", twin, "--also", guest("honest"),
+                   "--also", guest("flips"), "--also", "silent=true")
+        if "ptrace" in done.stderr:
+            self.skipTest(done.stderr)
+        calls = json.loads(done.stdout)
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(done.stderr.splitlines(), [
+            "weir-models: flips: the echo did not come, or was wrong",
+            "weir-models: silent: the server died"])
+        self.assertEqual(calls["honest"], {"recvfrom": 1, "sendto": 1})
+        self.assertEqual(list(calls), ["poll", "the twin", "honest"])
+        if not is_sanitized():
+            self.assertEqual(calls["the twin"], calls["poll"])
 
 
 class Calls(unittest.TestCase):

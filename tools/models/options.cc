@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <array>
 #include <span>
+#include <utility>
 
 #include "echo_load/failure.h"
 #include "echo_load/parse_number.h"
+#include "models/guest.h"
 
 namespace models {
 
@@ -23,6 +25,7 @@ std::string HelpText() {
       "       weir-models serve MODEL [--port PORT]   one server, for nc and strace\n"
       "\n"
       "  --model LIST         of the names below, with commas between them (all)\n"
+      "  --also NAME=COMMAND  a server of your own beside them, a guest; as often as you like\n"
       "  --connections LIST   idle connections beside the active ones: a load each "
       "(0,10,1000,10000)\n"
       "  --active N           connections with a request in flight (10)\n"
@@ -42,6 +45,10 @@ std::string HelpText() {
 #endif
   text +=
       "\n"
+      "A guest is what `sh -c 'exec COMMAND'` becomes. It echoes, says 'listening on\n"
+      "tcp://HOST:PORT' on stdout, and ends with SIGTERM. Its system calls are not counted under\n"
+      "load: `calls` sees them.\n"
+      "\n"
       "Each server is a process on one CPU, the load is on another. A request is 64 bytes, and\n"
       "every byte of every echo is checked. A model that cannot carry a load is said to, and\n"
       "the others go on. It takes about models x loads x rounds x (seconds + 0.4) s. Where the\n"
@@ -55,6 +62,7 @@ namespace {
 enum Code : int {
   kFirstCode = 256,
   kModel,
+  kAlso,
   kConnections,
   kActive,
   kSeconds,
@@ -67,6 +75,7 @@ enum Code : int {
 
 constexpr auto kOptions = std::to_array<option>({
     {"model", required_argument, nullptr, kModel},
+    {"also", required_argument, nullptr, kAlso},
     {"connections", required_argument, nullptr, kConnections},
     {"active", required_argument, nullptr, kActive},
     {"seconds", required_argument, nullptr, kSeconds},
@@ -110,6 +119,15 @@ const Model& ModelNamed(std::string_view option, std::string_view name) {
   throw UsageError(fmt::format("{} '{}': is none of {}", option, name, ModelNames()));
 }
 
+void AddGuest(std::string_view text, Guests& guests) {
+  Model guest = ParseGuest(text);
+  const auto is_same = [&](const auto& other) { return other->name == guest.name; };
+  if (std::ranges::any_of(guests, is_same)) {
+    throw UsageError(fmt::format("--also '{}': there is another one of that name", text));
+  }
+  guests.push_back(std::make_unique<const Model>(guest));
+}
+
 // All options of all commands, and which were given.
 struct Given {
   MeasureOptions measure;
@@ -127,6 +145,8 @@ void Take(int code, std::string_view value, Given& given) {
       return ForEachItem(value, [&](std::string_view name) {
         AddOnce("--model", name, &ModelNamed("--model", name), measure.models);
       });
+    case kAlso:
+      return AddGuest(value, measure.guests);
     case kConnections:
       measure.idle.clear();
       return ForEachItem(value, [&](std::string_view item) {
@@ -202,22 +222,26 @@ void AllowOnly(const Given& given, std::string_view command,
 Options ParseOptions(int argc, char** argv) {
   Given given = ParseAll(argc, argv);
   if (given.help) return HelpOptions{};
-  if (given.measure.models.empty()) {
-    for (const Model& model : AllModels()) given.measure.models.push_back(&model);
+  MeasureOptions& measure = given.measure;
+  if (measure.models.empty()) {
+    for (const Model& model : AllModels()) measure.models.push_back(&model);
   }
+  for (const auto& guest : measure.guests) measure.models.push_back(guest.get());
   if (given.arguments.empty()) {
     AllowOnly(given, "weir-models",
-              {"model", "connections", "active", "seconds", "rounds", "plot", "json"}, 0);
-    return given.measure;
+              {"model", "also", "connections", "active", "seconds", "rounds", "plot", "json"}, 0);
+    return std::move(measure);
   }
   const std::string_view command = given.arguments.front();
   if (command == "edges") {
     AllowOnly(given, command, {"json"}, 1);
-    return EdgesOptions{.json = given.measure.json};
+    return EdgesOptions{.json = measure.json};
   }
   if (command == "calls") {
-    AllowOnly(given, command, {"model", "json"}, 1);
-    return CallsOptions{.models = given.measure.models, .json = given.measure.json};
+    AllowOnly(given, command, {"model", "also", "json"}, 1);
+    return CallsOptions{.models = std::move(measure.models),
+                        .guests = std::move(measure.guests),
+                        .json = measure.json};
   }
   if (command == "serve") {
     AllowOnly(given, command, {"port"}, 2);

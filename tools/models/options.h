@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -13,8 +14,11 @@
 
 namespace models {
 
+using Guests = std::vector<std::unique_ptr<const Model>>;
+
 struct MeasureOptions {
-  std::vector<const Model*> models;                       // all, unless some were named
+  std::vector<const Model*> models;  // all, unless some were named, and then the guests
+  Guests guests;
   std::vector<std::size_t> idle = {0, 10, 1000, 10'000};  // connections beside the active ones
   std::size_t active = 10;
   std::size_t rounds = 6;
@@ -33,7 +37,8 @@ struct EdgesOptions {
 };
 
 struct CallsOptions {
-  std::vector<const Model*> models;
+  std::vector<const Model*> models;  // as above
+  Guests guests;
   bool json = false;
 };
 
@@ -43,7 +48,7 @@ using Options = std::variant<MeasureOptions, ServeOptions, EdgesOptions, CallsOp
 
 [[nodiscard]] std::string HelpText();
 
-// Throws echo_load::UsageError.
+// Points into argv. Throws echo_load::UsageError.
 [[nodiscard]] Options ParseOptions(int argc, char** argv);
 
 }  // namespace models

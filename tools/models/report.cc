@@ -27,7 +27,7 @@ std::string Whole(double value) {
   return digits;
 }
 
-std::string Short(double value) { return fmt::format("{:.2f}", value); }
+std::string Short(double value) { return std::isnan(value) ? "-" : fmt::format("{:.2f}", value); }
 
 // Less than a page is what the allocator had left over.
 std::string Memory(double bytes, const Cell& cell) {

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <charconv>
 #include <csignal>
+#include <filesystem>
 #include <fstream>
 #include <string_view>
 #include <vector>
@@ -18,6 +19,7 @@
 #include "echo_load/failure.h"
 #include "models/asleep.h"
 #include "models/end_with_parent.h"
+#include "models/guest.h"
 #include "models/serve.h"
 #include "models/server_child.h"
 #include "models/servers/server.h"
@@ -58,6 +60,20 @@ std::size_t NumberIn(const std::string& path, std::string_view name) {
   throw Failure(fmt::format("{}: no '{}' there", path, name));
 }
 
+// For the server's process: becomes this program anew, and nothing of the laboratory stays in it.
+void BecomeModel(const Model& model, int listener, int shared_page) {
+  std::vector<std::string> words = ChildArguments(model.name, listener, shared_page);
+  words.insert(words.begin(), "weir-models");
+  std::vector<char*> arguments;
+  for (std::string& word : words) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  ::fcntl(listener, F_SETFD, 0);
+  ::fcntl(shared_page, F_SETFD, 0);
+  ::execv("/proc/self/exe", arguments.data());
+  fmt::print(stderr, "execv /proc/self/exe: {}\n", ErrorText(errno));
+  ::_exit(127);
+}
+
 std::string HowItEnded(int status) {
   if (WIFSIGNALED(status)) return fmt::format("died of signal {}", WTERMSIG(status));
   return fmt::format("ended with exit code {}", WEXITSTATUS(status));
@@ -65,25 +81,27 @@ std::string HowItEnded(int status) {
 
 }  // namespace
 
-ServerProcess::ServerProcess(const Model& model, std::optional<int> cpu) {
+ServerProcess::ServerProcess(const Model& model, std::optional<int> cpu)
+    : is_guest_(model.IsGuest()) {
+  if (is_guest_) {
+    Start(cpu, [&] { BecomeGuest(model, printed_); });
+    return;
+  }
   const Listener listener = Listen(0);
   const echo_load::Fd owner(listener.fd);
   url_ = fmt::format("tcp://127.0.0.1:{}", listener.port);
-  Start(model, listener.fd, cpu);
+  Start(cpu, [&] { BecomeModel(model, listener.fd, page_.Descriptor()); });
 }
 
 ServerProcess::~ServerProcess() {
   if (pid_ == 0) return;
-  ::kill(pid_, SIGKILL);
+  ::kill(-pid_, SIGKILL);  // its group: a guest may have children
+  ::kill(pid_, SIGKILL);   // and itself, if it is not yet in that
   while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) continue;
 }
 
-void ServerProcess::Start(const Model& model, int listener, std::optional<int> cpu) {
-  std::vector<std::string> words = ChildArguments(model.name, listener, page_.Descriptor());
-  words.insert(words.begin(), "weir-models");
-  std::vector<char*> arguments;
-  for (std::string& word : words) arguments.push_back(word.data());
-  arguments.push_back(nullptr);
+template <class Become>
+void ServerProcess::Start(std::optional<int> cpu, Become become) {
   cpu_set_t cpus;
   CPU_ZERO(&cpus);
   if (cpu) CPU_SET(static_cast<std::size_t>(*cpu), &cpus);
@@ -98,19 +116,25 @@ void ServerProcess::Start(const Model& model, int listener, std::optional<int> c
   // The child. What has been printed and not written yet is the parent's: so it ends by _exit().
   EndWithParent(laboratory);
   ::setpgid(0, 0);  // Ctrl-C is for the laboratory, and ends this with it
-  said_.TakeStderr();
-  ::fcntl(listener, F_SETFD, 0);
-  ::fcntl(page_.Descriptor(), F_SETFD, 0);
+  said_.TakePlaceOf(STDERR_FILENO);
   if (cpu) ::sched_setaffinity(0, sizeof(cpus), &cpus);
-  ::execv("/proc/self/exe", arguments.data());
-  fmt::print(stderr, "execv /proc/self/exe: {}\n", ErrorText(errno));
-  ::_exit(127);
+  become();
+}
+
+void ServerProcess::AwaitListening() {
+  if (!is_guest_) return;
+  AwaitAlive([&] { return GuestUrl(printed_).has_value(); }, kNoGuestUrl);
+  url_ = *GuestUrl(printed_);
 }
 
 void ServerProcess::Stop() {
   if (!Ended()) ::kill(pid_, SIGTERM);
   if (!Await([&] { return Ended().has_value(); })) throw Failure("the server does not end");
-  if (status_ != 0) throw Failure("the server did not end as it was asked to");
+  if (!EndedAsAsked()) throw Failure("the server did not end as it was asked to");
+}
+
+bool ServerProcess::EndedAsAsked() const {
+  return status_ == 0 || (is_guest_ && WIFSIGNALED(status_) && WTERMSIG(status_) == SIGTERM);
 }
 
 std::chrono::nanoseconds ServerProcess::CpuTime() const { return echo_load::CpuTime(pid_); }
@@ -125,7 +149,9 @@ void ServerProcess::AwaitRest() {
   AwaitAlive([&] { return AllThreadsSleep(pid_); }, "the server does not come to rest");
 }
 
-Switches ServerProcess::ReadSwitches() {
+Switches ServerProcess::ReadSwitches() { return is_guest_ ? SumOfThreads() : AskForSwitches(); }
+
+Switches ServerProcess::AskForSwitches() {
   const std::uint64_t question = page_->asked.load() + 1;
   page_->asked = question;
   if (!Ended()) ::kill(pid_, SIGUSR1);  // and never kill(0), which is the laboratory itself
@@ -136,13 +162,24 @@ Switches ServerProcess::ReadSwitches() {
   return {.wakeups = page_->wakeups.load(), .preemptions = page_->preemptions.load()};
 }
 
-Calls ServerProcess::ReadCalls() const {
+Switches ServerProcess::SumOfThreads() const {
+  Switches sum;
+  for (const auto& thread : std::filesystem::directory_iterator(ProcFile("task"))) {
+    const std::string status = thread.path() / "status";
+    sum.wakeups += NumberIn(status, "voluntary_ctxt_switches:");
+    sum.preemptions += NumberIn(status, "nonvoluntary_ctxt_switches:");
+  }
+  return sum;
+}
+
+std::optional<Calls> ServerProcess::ReadCalls() const {
+  if (is_guest_) return std::nullopt;
   const Counters& counters = page_->counters;
-  return {.waits = counters.waits.load(),
-          .receives = counters.receives.load(),
-          .sends = counters.sends.load(),
-          .in_vain = counters.in_vain.load(),
-          .others = counters.others.load() + counters.threads.load()};
+  return Calls{.waits = counters.waits.load(),
+               .receives = counters.receives.load(),
+               .sends = counters.sends.load(),
+               .in_vain = counters.in_vain.load(),
+               .others = counters.others.load() + counters.threads.load()};
 }
 
 std::size_t ServerProcess::Threads() const { return NumberIn(ProcFile("status"), "Threads:"); }
@@ -159,7 +196,7 @@ std::optional<std::string> ServerProcess::Ended() {
 }
 
 bool ServerProcess::IsNotToBeHad() {
-  return Ended() && WIFEXITED(status_) && WEXITSTATUS(status_) == kNotToBeHad;
+  return !is_guest_ && Ended() && WIFEXITED(status_) && WEXITSTATUS(status_) == kNotToBeHad;
 }
 
 std::string ServerProcess::ProcFile(const char* name) const {

@@ -7,9 +7,7 @@
 #include "models/trace.h"
 
 #include <fmt/format.h>
-#include <netinet/in.h>
 #include <sys/ptrace.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,6 +18,7 @@
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -29,17 +28,17 @@
 #include "echo_load/fd.h"
 #include "models/asleep.h"
 #include "models/end_with_parent.h"
-#include "models/last_words.h"
+#include "models/guest.h"
 #include "models/serve.h"
+#include "models/trace_client.h"
+#include "models/words.h"
 
 namespace models {
 namespace {
 
 using echo_load::Failure;
 
-constexpr std::size_t kWarmUp = 20;
-constexpr std::size_t kRequests = 100;
-constexpr int kLimitMs = 10'000;
+constexpr std::chrono::seconds kLimit{10};
 
 constexpr auto kNames = std::to_array<std::pair<long, const char*>>({
 #ifdef SYS_select
@@ -55,7 +54,12 @@ constexpr auto kNames = std::to_array<std::pair<long, const char*>>({
     {SYS_ppoll, "ppoll"},
     {SYS_epoll_pwait, "epoll_pwait"},
     {SYS_epoll_ctl, "epoll_ctl"},
+    {SYS_read, "read"},
+    {SYS_readv, "readv"},
+    {SYS_write, "write"},
+    {SYS_writev, "writev"},
     {SYS_recvfrom, "recvfrom"},
+    {SYS_recvmsg, "recvmsg"},
     {SYS_sendto, "sendto"},
     {SYS_sendmsg, "sendmsg"},
     {SYS_accept4, "accept4"},
@@ -74,6 +78,9 @@ constexpr auto kNames = std::to_array<std::pair<long, const char*>>({
     {SYS_futex, "futex"},
     {SYS_exit, "exit"},
     {SYS_sched_yield, "sched_yield"},
+    {SYS_getpid, "getpid"},
+    {SYS_tgkill, "tgkill"},
+    {SYS_rt_sigreturn, "rt_sigreturn"},
 });
 
 std::string NameOf(std::uint64_t number) {
@@ -115,42 +122,17 @@ class Child final {
   pid_t pid_ = 0;
 };
 
-// In the client's process: exit code 0 if every echo was right.
-bool AskOnce(int fd) {
-  std::array<char, 64> request;
-  request.fill('x');
-  if (::send(fd, request.data(), request.size(), MSG_NOSIGNAL) != ssize_t{request.size()}) {
-    return false;
-  }
-  std::array<char, request.size()> echo{};
-  return ::recv(fd, echo.data(), echo.size(), MSG_WAITALL) == ssize_t{echo.size()} &&
-         echo == request;
-}
+// What it says.
+struct Heard {
+  Words said{"stderr of a server"};
+  Words printed{"stdout of a server"};
+};
 
-[[noreturn]] void BeClient(std::uint16_t port) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(port);
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const timeval limit{.tv_sec = kLimitMs / 1000, .tv_usec = 0};
-  ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-  if (::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) ::_exit(1);
-  for (std::size_t i = 0; i < kWarmUp; ++i) {
-    if (!AskOnce(fd)) ::_exit(2);
-  }
-  ::raise(SIGSTOP);  // from here on it counts
-  for (std::size_t i = 0; i < kRequests; ++i) {
-    if (!AskOnce(fd)) ::_exit(2);
-  }
-  ::raise(SIGSTOP);  // and no longer
-  ::_exit(0);
-}
-
-[[noreturn]] void BeServer(const Model& model, int listener, const LastWords& said) {
-  said.TakeStderr();
+[[noreturn]] void BeServer(const Model& model, int listener, const Heard& heard) {
+  heard.said.TakePlaceOf(STDERR_FILENO);
   if (::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != 0) ::_exit(126);
   ::raise(SIGSTOP);  // until the options are set
+  if (model.IsGuest()) BecomeGuest(model, heard.printed);
   RunServer(model, listener);
   ::_exit(0);
 }
@@ -167,7 +149,7 @@ class Tracer final {
   // Until the client has stopped itself, and nothing is left to do for the server.
   void RunUntilClientStops() {
     while (!client_stopped_) HandleOne(0);
-    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(kLimitMs);
+    const auto end = std::chrono::steady_clock::now() + kLimit;
     while (HandleOne(WNOHANG) || !AllThreadsSleep(server_.Pid())) {
       if (std::chrono::steady_clock::now() > end) throw Failure("the server does not come to rest");
     }
@@ -195,7 +177,7 @@ class Tracer final {
       OnServerStop(child, status);
     } else if (child == client_.Pid()) {
       client_.WasWaitedFor();
-      throw Failure("the echo did not come, or was wrong");
+      throw Failure(WhyTraceClientEnded(WEXITSTATUS(status)));
     } else if (child == server_.Pid()) {
       server_.WasWaitedFor();
       throw Failure("the server died");
@@ -220,7 +202,7 @@ class Tracer final {
 
   Child& server_;
   Child& client_;
-  Traced traced_{.requests = kRequests, .calls = {}};
+  Traced traced_{.requests = kTracedRequests, .calls = {}};
   bool counts_ = false;
   bool client_stopped_ = false;
 };
@@ -251,10 +233,10 @@ double Traced::Total() const {
 }
 
 Traced Trace(const Model& model) {
-  const LastWords said;
-  const Listener listener = Listen(0);
+  const Heard heard;
+  const Listener listener = Listen(0);  // a guest does not use it
   const echo_load::Fd owner(listener.fd);
-  Child server([&] { BeServer(model, listener.fd, said); });
+  Child server([&] { BeServer(model, listener.fd, heard); });
   int status = 0;
   if (::waitpid(server.Pid(), &status, __WALL) != server.Pid()) echo_load::FailCall("waitpid");
   if (!WIFSTOPPED(status)) throw Failure("ptrace: the system does not let us trace a child");
@@ -262,7 +244,12 @@ Traced Trace(const Model& model) {
   if (::ptrace(PTRACE_SETOPTIONS, server.Pid(), nullptr, kOptions) != 0)
     echo_load::FailCall("ptrace");
   Resume(server.Pid(), 0);
-  Child client([&] { BeClient(listener.port); });
+  Child client([&] {
+    BeTraceClient([&]() -> std::optional<std::string> {
+      if (model.IsGuest()) return GuestUrl(heard.printed);
+      return fmt::format("tcp://127.0.0.1:{}", listener.port);
+    });
+  });
   try {
     Tracer tracer(server, client);
     tracer.RunUntilClientStops();
@@ -270,9 +257,9 @@ Traced Trace(const Model& model) {
     tracer.RunUntilClientStops();
     return tracer.Result();
   } catch (const Failure& failure) {
-    throw Failure(said.Line().empty()
-                      ? failure.what()
-                      : fmt::format("{}; the server said: '{}'", failure.what(), said.Line()));
+    const std::string said = heard.said.LastLine();
+    if (said.empty()) throw;
+    throw Failure(fmt::format("{}; the server said: '{}'", failure.what(), said));
   }
 }
 
