@@ -7,11 +7,14 @@ figures depends on a machine.
 """
 
 import json
+import pathlib
+import re
 import subprocess
 import sys
 import unittest
 
 PROGRAM = ""
+PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs/io-models.md"
 MAX_COLUMNS = 100
 
 
@@ -149,6 +152,11 @@ class Edges(unittest.TestCase):
         said = [" ".join(line.split()) for line in table]
         self.assertEqual(said[said.index(""):], wanted)
         self.assertEqual([line for line in table if len(line) > MAX_COLUMNS], [])
+
+    def test_the_page_has_what_is_printed(self):
+        page = PAGE.read_text(encoding="utf-8")
+        block = re.search(r"<!-- weir-models edges -->\n```\n(.*?)```\n", page, re.DOTALL)
+        self.assertEqual(run(), block[1])
 
 
 if __name__ == "__main__":

@@ -312,20 +312,27 @@ class Measuring(unittest.TestCase):
         self.assertEqual(document["results"][0]["median"]["cpu_distance_ns"], 0)
 
 
-# A server as a guest may be one: argv[1] is what it does to its echo.
+# A server as a guest may be one: argv[1] is what is special in it.
 GUEST = """
-import signal, socket, sys
-spoil = {"flips": lambda data: data[:-1] + bytes([data[-1] ^ 1]), "honest": lambda data: data,
-         "ends with 5": lambda data: data}[sys.argv[1]]
-if sys.argv[1] == "ends with 5":
+import select, signal, socket, sys
+kind = sys.argv[1]
+if kind == "ends with 5":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))
+def receive(client):
+    if kind != "asks in vain":
+        return client.recv(65536)
+    try:
+        return client.recv(65536, socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        select.select([client], [], [])
+        return receive(client)
 listener = socket.create_server(("127.0.0.1", 0))
 print("a guest, with a word before")
 print(f"listening on tcp://127.0.0.1:{listener.getsockname()[1]}", flush=True)
 while True:
     client = listener.accept()[0]
-    while data := client.recv(65536):
-        client.sendall(spoil(data))
+    while data := receive(client):
+        client.sendall(data[:-1] + bytes([data[-1] ^ 1]) if kind == "flips" else data)
     client.close()
 """
 
@@ -384,8 +391,9 @@ class Guests(unittest.TestCase):
 
     def test_the_calls_of_a_guest(self):
         twin = f"the twin={shlex.quote(PROGRAM)} serve poll"
-        done = run("calls", "--json", "--model", "poll", "--also", twin, "--also", guest("honest"),
-                   "--also", guest("flips"), "--also", "silent=true")
+        guests = [twin, *map(guest, ("honest", "asks in vain", "flips")), "silent=true"]
+        done = run("calls", "--json", "--model", "poll",
+                   *(word for one in guests for word in ("--also", one)))
         if "ptrace" in done.stderr:
             self.skipTest(done.stderr)
         calls = json.loads(done.stdout)
@@ -393,8 +401,11 @@ class Guests(unittest.TestCase):
         self.assertEqual(done.stderr.splitlines(), [
             "weir-models: flips: the echo did not come, or was wrong",
             "weir-models: silent: the server died"])
+        self.assertEqual(list(calls), ["poll", "the twin", "honest", "asks in vain"])
         self.assertEqual(calls["honest"], {"recvfrom": 1, "sendto": 1})
-        self.assertEqual(list(calls), ["poll", "the twin", "honest"])
+        # However slow it is while it is traced: the next request comes when it rests.
+        self.assertEqual({name: calls["asks in vain"][name] for name in calls["honest"]},
+                         {"recvfrom": 2, "sendto": 1})
         if not is_sanitized():
             self.assertEqual(calls["the twin"], calls["poll"])
 
@@ -420,6 +431,10 @@ class Calls(unittest.TestCase):
             self.assertEqual(list(waiting.values()), [1], name)
         for call in ("epoll_ctl", "clone3", "exit"):
             self.assertEqual(calls["thread-per-ready"][call], 1)
+        # It asks for clients and for bytes as often as it sleeps, and once before it finds some.
+        polling = calls["polling"]
+        self.assertEqual((polling["sendto"], polling["recvfrom"]), (1, polling["accept4"]))
+        self.assertAlmostEqual(polling["recvfrom"], polling["clock_nanosleep"] + 1)
         if "io_uring" in calls:
             self.assertEqual(set(calls["io_uring"]), {"io_uring_enter"})
 

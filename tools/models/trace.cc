@@ -1,8 +1,7 @@
 // Three processes: this one, which traces; the server, which asked to be traced before it began, so
-// that all its threads are; and a client, which stops itself (SIGSTOP) where counting begins and
-// where it ends. All that happens comes to one waitpid(). At both places the server is awaited,
-// until all its threads sleep: so no call of an earlier request is counted, or of a later one
-// forgotten.
+// that all its threads are; and a client, which stops itself before each request. All that happens
+// comes to one waitpid(). The client goes on once all threads of the server sleep: so no call of an
+// earlier request is counted, or of a later one forgotten.
 
 #include "models/trace.h"
 
@@ -38,6 +37,8 @@ namespace {
 
 using echo_load::Failure;
 
+constexpr std::size_t kWarmUp = 20;
+constexpr std::size_t kRequests = 100;
 constexpr std::chrono::seconds kLimit{10};
 
 constexpr auto kNames = std::to_array<std::pair<long, const char*>>({
@@ -78,7 +79,9 @@ constexpr auto kNames = std::to_array<std::pair<long, const char*>>({
     {SYS_futex, "futex"},
     {SYS_exit, "exit"},
     {SYS_sched_yield, "sched_yield"},
+    {SYS_sigaltstack, "sigaltstack"},
     {SYS_getpid, "getpid"},
+    {SYS_gettid, "gettid"},
     {SYS_tgkill, "tgkill"},
     {SYS_rt_sigreturn, "rt_sigreturn"},
 });
@@ -146,8 +149,20 @@ class Tracer final {
  public:
   Tracer(Child& server, Child& client) : server_(server), client_(client) {}
 
+  [[nodiscard]] Traced Run() {
+    for (std::size_t i = 0; i < kWarmUp + kRequests; ++i) {
+      RunUntilRest();
+      counts_ = i >= kWarmUp;
+      client_stopped_ = false;
+      ::kill(client_.Pid(), SIGCONT);
+    }
+    RunUntilRest();
+    return std::move(traced_);
+  }
+
+ private:
   // Until the client has stopped itself, and nothing is left to do for the server.
-  void RunUntilClientStops() {
+  void RunUntilRest() {
     while (!client_stopped_) HandleOne(0);
     const auto end = std::chrono::steady_clock::now() + kLimit;
     while (HandleOne(WNOHANG) || !AllThreadsSleep(server_.Pid())) {
@@ -155,15 +170,6 @@ class Tracer final {
     }
   }
 
-  void Count() {
-    counts_ = true;
-    client_stopped_ = false;
-    ::kill(client_.Pid(), SIGCONT);
-  }
-
-  [[nodiscard]] const Traced& Result() const { return traced_; }
-
- private:
   // Returns false if nothing has happened (with WNOHANG).
   bool HandleOne(int flags) {
     int status = 0;
@@ -202,7 +208,7 @@ class Tracer final {
 
   Child& server_;
   Child& client_;
-  Traced traced_{.requests = kTracedRequests, .calls = {}};
+  Traced traced_{.requests = kRequests, .calls = {}};
   bool counts_ = false;
   bool client_stopped_ = false;
 };
@@ -245,17 +251,14 @@ Traced Trace(const Model& model) {
     echo_load::FailCall("ptrace");
   Resume(server.Pid(), 0);
   Child client([&] {
-    BeTraceClient([&]() -> std::optional<std::string> {
+    const auto url = [&]() -> std::optional<std::string> {
       if (model.IsGuest()) return GuestUrl(heard.printed);
       return fmt::format("tcp://127.0.0.1:{}", listener.port);
-    });
+    };
+    BeTraceClient(url, kWarmUp + kRequests);
   });
   try {
-    Tracer tracer(server, client);
-    tracer.RunUntilClientStops();
-    tracer.Count();
-    tracer.RunUntilClientStops();
-    return tracer.Result();
+    return Tracer(server, client).Run();
   } catch (const Failure& failure) {
     const std::string said = heard.said.LastLine();
     if (said.empty()) throw;

@@ -1,7 +1,7 @@
 // Every system call of a server for a request, also those that libc makes by itself (to start a
 // thread takes several): seen by ptrace(2), as strace does it.
 //
-// One connection asks and waits for each echo, so what is seen is the same each time. It slows the
+// One connection asks when the server rests, so what is seen is the same each time. It slows the
 // server down: this is for counts, and weir-models without it for times.
 
 #pragma once

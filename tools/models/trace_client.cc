@@ -16,7 +16,6 @@
 namespace models {
 namespace {
 
-constexpr std::size_t kWarmUp = 20;
 constexpr int kLimitSeconds = 10;
 
 enum ExitCode : int { kRight, kNoUrl, kNoConnection, kNoEcho };
@@ -56,20 +55,15 @@ bool Ask(int fd) {
          echo == request;
 }
 
-void AskOften(int fd, std::size_t requests) {
-  for (std::size_t i = 0; i < requests; ++i) {
-    if (!Ask(fd)) ::_exit(kNoEcho);
-  }
-}
-
 }  // namespace
 
-void BeTraceClient(const std::function<std::optional<std::string>()>& url) {
+void BeTraceClient(const std::function<std::optional<std::string>()>& url, std::size_t requests) {
   const echo_load::Fd fd = Connect(AwaitUrl(url));
-  AskOften(fd.Get(), kWarmUp);
-  ::raise(SIGSTOP);  // from here on it counts
-  AskOften(fd.Get(), kTracedRequests);
-  ::raise(SIGSTOP);  // and no longer
+  for (std::size_t i = 0; i < requests; ++i) {
+    ::raise(SIGSTOP);
+    if (!Ask(fd.Get())) ::_exit(kNoEcho);
+  }
+  ::raise(SIGSTOP);
   ::_exit(kRight);
 }
 

@@ -1,5 +1,6 @@
-// The client of a traced server, a process of its own: one connection that asks, and waits for each
-// echo before it asks again.
+// The client of a traced server, a process of its own: one connection that asks, and stops itself
+// (SIGSTOP) before each request and after the last. Whoever traces lets it go on when the server
+// rests: so each request finds it at rest, however slow the tracing makes it.
 
 #pragma once
 
@@ -10,11 +11,10 @@
 
 namespace models {
 
-inline constexpr std::size_t kTracedRequests = 100;
-
-// For the client's process: asks `url` until there is one, warms the server up, and stops itself
-// (SIGSTOP) where counting begins and where it ends. Does not return.
-[[noreturn]] void BeTraceClient(const std::function<std::optional<std::string>()>& url);
+// For the client's process: asks `url` until there is one, then the server, so often. Does not
+// return.
+[[noreturn]] void BeTraceClient(const std::function<std::optional<std::string>()>& url,
+                                std::size_t requests);
 
 // What is wrong when it has ended with that exit code.
 [[nodiscard]] const char* WhyTraceClientEnded(int exit_code);
