@@ -31,6 +31,8 @@ CLEAN = {
     "docs/read.md": "`src/net/connection.cc`, `net/connection.cc`, `connection.cc`, `test/net`,\n"
     "`test/net/*_gone.cc`, `runtime/gone.go`, `program / name`, `net / it reads`,\n"
     "`net / it\nreads, and says \"so\"`, `Stats::turns`, `weir::Stats`\n",
+    "docs/measured.md": "It made 1,234,567, not 1.5 or 99.\n<!-- tools/run -->\n| 1,234,567 |\n"
+    "<!-- end of tools/run -->\nA line.\n",
     "tools/run": "#!/bin/sh\n",
 }
 
@@ -74,6 +76,8 @@ PLANTED = [
     ("docs/read.md", "`nets / it reads`", "`nets / it reads` is of no program"),
     ("docs/read.md", "`Stats::gone`", "docs/read.md:5: `Stats::gone` is no counter of include/"),
     ("include/weir/stats.h", "#pragma once\n", "`Stats::turns` is no counter"),
+    ("docs/measured.md", "And 4,567.", "docs/measured.md:6: 4,567 stands in none of the page's"),
+    ("docs/read.md", "And 4,567.", None),  # nothing is printed there
 ]
 
 

@@ -1,5 +1,5 @@
 """How the source tree has to look: floors, includes, lines, functions, the version;
-and that what the docs name is there.
+and that what the docs name is there, and that what they tell of a run stands in what it printed.
 
     style_test.py TOP_OF_THE_TREE
 
@@ -68,6 +68,11 @@ TEST = re.compile(r"([a-z][a-z ]*) / (.+)")  # `program / name`, or how the name
 COUNTER = re.compile(r"(?:weir::)?Stats::(\w+)")
 STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
 TEST_CASE = re.compile(rf"\bTEST_CASE\(\s*((?:{STRING.pattern}\s*)+)")
+
+# What a command has printed stands between two marks: <!-- tools/x --> ... <!-- end of tools/x -->
+PRINTED = re.compile(r"^<!-- (?!end of )(.+?) -->$.*?^<!-- end of \1 -->$",
+                     re.MULTILINE | re.DOTALL)
+FIGURE = re.compile(r"(?<![\d,.])\d{1,3}(?:,\d{3})+(?![\d,])")  # 1,234: smaller ones mean anything
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 
@@ -278,6 +283,22 @@ def check_docs(top):
                 yield f"{page.path}:{line}: `{text}` {reason}: name what is there"
 
 
+def check_figures(top):
+    """Whether a page that has what commands printed tells large figures of nothing else."""
+    for path in sorted((top / "docs").glob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        printed = "".join(match[0] for match in PRINTED.finditer(text))
+        if not printed:
+            continue
+        known = set(FIGURE.findall(printed))
+        prose = PRINTED.sub(lambda match: "\n" * match[0].count("\n"), text)
+        for number, line in enumerate(prose.splitlines(), 1):
+            for figure in FIGURE.findall(line):
+                if figure not in known:
+                    yield (f"{path.relative_to(top).as_posix()}:{number}: {figure} stands in none "
+                           "of the page's printed blocks: tell what was printed")
+
+
 def check(top):
     """Every violation in the tree, in words."""
     core = {source.path: source for source in load(top, ["include", "src"], {".h", ".cc"})}
@@ -290,6 +311,7 @@ def check(top):
         *check_functions(texts),
         *check_version(top),
         *check_docs(top),
+        *check_figures(top),
     ]
 
 
