@@ -23,6 +23,7 @@ class Fd final {
   void Close() noexcept {
     if (fd_ >= 0) ::close(std::exchange(fd_, -1));
   }
+  [[nodiscard]] int Release() noexcept { return std::exchange(fd_, -1); }
   [[nodiscard]] int Get() const noexcept { return fd_; }
 
  private:

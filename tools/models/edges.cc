@@ -70,7 +70,8 @@ void PrintJson(const std::vector<EdgeGroup>& groups) {
 std::vector<EdgeGroup> ReplayEdges() {
   return {edges::EightyBytes(),    edges::MoreBytes(),     edges::TheEnd(),
           edges::UrgentByte(),     edges::RoomForOutput(), edges::QueuedClients(),
-          edges::ThreadPerEvent(), edges::WeirReads(),     edges::WeirAccepts()};
+          edges::ThreadPerEvent(), edges::ThreadPerEnd(),  edges::WeirReads(),
+          edges::WeirAccepts()};
 }
 
 void RunEdges(bool json) {

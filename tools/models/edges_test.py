@@ -31,6 +31,11 @@ def threads(returns, threads, at_once, seen, unseen, in_order):
                 in_order=in_order)
 
 
+def closes(returns, threads, closes, same_number, served):
+    return dict(returns=returns, threads=threads, closes=closes, same_number=same_number,
+                served=served)
+
+
 def weir(events, receives, would_block, seen, unseen, end):
     return dict(events=events, receives=receives, would_block=would_block, seen=seen,
                 unseen=unseen, end=end)
@@ -96,6 +101,12 @@ WANTED = {
     "threads": threads(2, 2, 2, 80, 0, in_order=False),
     # Not reported until it is armed again, then for the 40 that are left, then for nothing.
     "threads-oneshot": threads(2, 2, 1, 80, 0, in_order=True),
+
+    # Both threads read the end, and both close. A descriptor has the lowest free number: after the
+    # first close that is the one just given back.
+    "close-threads": closes(2, 2, 2, same_number=True, served=False),
+    # The descriptor is not armed again, and so never reported to a second thread.
+    "close-oneshot": closes(1, 1, 1, same_number=True, served=True),
 
     # Rule 3: a full receive is owed another, without an event: 4 of 20, and one that finds EAGAIN.
     "weir-20": weir(1, 5, 1, 80, 0, end=False),

@@ -13,6 +13,7 @@ namespace models::edges {
 [[nodiscard]] EdgeGroup RoomForOutput();
 [[nodiscard]] EdgeGroup QueuedClients();
 [[nodiscard]] EdgeGroup ThreadPerEvent();
+[[nodiscard]] EdgeGroup ThreadPerEnd();
 [[nodiscard]] EdgeGroup WeirReads();
 [[nodiscard]] EdgeGroup WeirAccepts();
 

@@ -1,16 +1,20 @@
 // A thread for each descriptor that epoll reports, with nothing that keeps two of them from the
-// same one. Which of the threads comes first is the scheduler's business; here it is forced, each
-// step by a promise, into an order that nothing forbids.
+// same one: they share one stream, and both close it. Which thread comes first is the scheduler's
+// business; here it is forced, each step by a promise, into an order that nothing forbids.
 
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <future>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "models/edges/groups.h"
 #include "models/edges/sockets.h"
@@ -22,56 +26,76 @@ constexpr std::size_t kMessage = 80;
 constexpr std::size_t kRead = kMessage / 2;
 
 // errno is each thread's own, so a failure travels as an exception.
-void Tell(std::promise<ssize_t>& promise, ssize_t result, const char* call) {
+void Tell(std::promise<ssize_t>& promise, const std::function<ssize_t()>& step) {
   try {
-    promise.set_value(Checked(result, call));
+    promise.set_value(step());
   } catch (...) {
     promise.set_exception(std::current_exception());
   }
 }
 
-// A thread that was started for a report. It reads up to 40 bytes, and sends them back: when it is
-// told to.
+// A thread that was started for a report. It takes each of its steps when it is told to.
 class Worker final {
  public:
-  explicit Worker(int fd) : thread_([this, fd] { Run(fd); }) {}
+  explicit Worker(std::vector<std::function<ssize_t()>> steps)
+      : steps_(std::move(steps)), gates_(steps_.size()), thread_([this] { Run(); }) {}
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
   ~Worker() {
-    if (!told_to_read_) may_read_.set_value();
-    if (!told_to_write_) may_write_.set_value();
+    if (next_ == gates_.size()) return;
+    ends_ = true;
+    gates_[next_].open.set_value();
   }
 
-  // Each returns when the thread has done it.
-  ssize_t Read() {
-    told_to_read_ = true;
-    may_read_.set_value();
-    return has_read_.get_future().get();
-  }
-  void Write() {
-    told_to_write_ = true;
-    may_write_.set_value();
-    static_cast<void>(has_written_.get_future().get());
+  // Returns when the thread has done it, with what that has returned.
+  ssize_t Step() {
+    Gate& gate = gates_[next_++];
+    gate.open.set_value();
+    return gate.done.get_future().get();
   }
 
  private:
-  void Run(int fd) {
-    std::array<char, kRead> buffer{};
-    may_read_.get_future().wait();
-    const ssize_t got = ::recv(fd, buffer.data(), buffer.size(), 0);
-    Tell(has_read_, got, "recv");
-    may_write_.get_future().wait();
-    const std::size_t count = got > 0 ? static_cast<std::size_t>(got) : 0;
-    Tell(has_written_, ::send(fd, buffer.data(), count, MSG_NOSIGNAL), "send");
+  struct Gate {
+    std::promise<void> open;
+    std::promise<ssize_t> done;
+  };
+
+  void Run() {
+    for (std::size_t i = 0; i < steps_.size(); ++i) {
+      gates_[i].open.get_future().wait();
+      if (ends_) return;
+      Tell(gates_[i].done, steps_[i]);
+    }
   }
 
-  std::promise<void> may_read_;
-  std::promise<ssize_t> has_read_;
-  std::promise<void> may_write_;
-  std::promise<ssize_t> has_written_;
-  bool told_to_read_ = false;
-  bool told_to_write_ = false;
+  std::vector<std::function<ssize_t()>> steps_;
+  std::vector<Gate> gates_;
+  std::size_t next_ = 0;
+  bool ends_ = false;
   std::jthread thread_;  // last: it ends before what it uses
+};
+
+// Reads up to 40 bytes, then sends them back.
+class Echo final {
+ public:
+  explicit Echo(int fd)
+      : worker_({[this, fd] { return Read(fd); }, [this, fd] { return Write(fd); }}) {}
+
+  ssize_t Read() { return worker_.Step(); }
+  void Write() { worker_.Step(); }
+
+ private:
+  ssize_t Read(int fd) {
+    return got_ = Checked(::recv(fd, buffer_.data(), buffer_.size(), 0), "recv");
+  }
+  ssize_t Write(int fd) {
+    return Checked(::send(fd, buffer_.data(), static_cast<std::size_t>(got_), MSG_NOSIGNAL),
+                   "send");
+  }
+
+  std::array<char, kRead> buffer_{};
+  ssize_t got_ = 0;
+  Worker worker_;  // last, as above
 };
 
 struct Outcome {
@@ -100,9 +124,9 @@ Outcome Unguarded() {
   pair.AwaitSent();
 
   if (epoll.Ask() == 0) return outcome;
-  Worker first(pair.server.Get());
+  Echo first(pair.server.Get());
   if (epoll.Ask() == 0) return outcome;
-  Worker second(pair.server.Get());
+  Echo second(pair.server.Get());
   outcome.threads = outcome.at_once = 2;
   outcome.seen = first.Read() + second.Read();
   static_cast<void>(epoll.Ask());
@@ -124,7 +148,7 @@ Outcome OneShot() {
   pair.AwaitSent();
 
   while (epoll.Ask() != 0) {
-    Worker worker(pair.server.Get());
+    Echo worker(pair.server.Get());
     ++outcome.threads;
     // As above epoll is asked again before the read.
     outcome.at_once = std::max<std::int64_t>(outcome.at_once, epoll.Ask() == 0 ? 1 : 2);
@@ -135,6 +159,88 @@ Outcome OneShot() {
   outcome.returns = epoll.returns();
   outcome.in_order = IsPattern(pair.client.Receive(kMessage), 0);
   return outcome;
+}
+
+// A client who has said his end, and another one who waits to be accepted meanwhile.
+class Ending final {
+ public:
+  explicit Ending(std::uint32_t events)
+      : client_(door_.port), fd_(AcceptOne()), epoll_(fd_, events), stranger_(door_.port) {
+    client_.SendEnd();
+    AwaitEnd(fd_);
+    stranger_.Send(1);
+    stranger_.AwaitTaken();
+  }
+  Ending(const Ending&) = delete;
+  Ending& operator=(const Ending&) = delete;
+  ~Ending() { ::close(number_); }  // unless a thread has done so
+
+  [[nodiscard]] bool IsReported() { return epoll_.Ask() != 0; }
+
+  // A thread that reads the end, and then closes.
+  [[nodiscard]] Worker Closer() {
+    const auto read = [fd = fd_] {
+      char byte = 0;
+      return Checked(::recv(fd, &byte, 1, 0), "recv");
+    };
+    const auto close = [this, fd = fd_]() -> ssize_t {
+      ++closes_;
+      return Checked(::close(fd), "close");
+    };
+    return Worker({read, close});
+  }
+
+  // The first number that is free is his.
+  void AcceptStranger() { number_ = AcceptOne(); }
+
+  // Whether the stranger can be sent a byte, and gets it.
+  [[nodiscard]] bool StrangerIsServed() const {
+    return ::send(number_, "!", 1, MSG_NOSIGNAL) == 1 && stranger_.Receive(1) == "!";
+  }
+
+  [[nodiscard]] std::vector<Figure> Figures(std::int64_t threads) const {
+    return {{"returns", epoll_.returns()},
+            {"threads", threads},
+            {"closes", closes_},
+            {"same_number", number_ == fd_, true},
+            {"served", StrangerIsServed(), true}};
+  }
+
+ private:
+  int AcceptOne() const { return Accept(door_).Release(); }
+
+  Door door_;
+  Client client_;
+  int fd_;
+  Epoll epoll_;
+  Client stranger_;
+  int number_ = -1;
+  std::int64_t closes_ = 0;
+};
+
+std::vector<Figure> CloseUnguarded() {
+  Ending ending(EPOLLIN);
+  if (!ending.IsReported()) return ending.Figures(0);
+  Worker first = ending.Closer();
+  if (!ending.IsReported()) return ending.Figures(1);
+  Worker second = ending.Closer();
+  first.Step();
+  second.Step();
+  first.Step();
+  ending.AcceptStranger();
+  second.Step();
+  return ending.Figures(2);
+}
+
+std::vector<Figure> CloseOneShot() {
+  Ending ending(EPOLLIN | EPOLLONESHOT);
+  if (!ending.IsReported()) return ending.Figures(0);
+  Worker only = ending.Closer();
+  if (ending.IsReported()) return ending.Figures(2);
+  only.Step();
+  only.Step();
+  ending.AcceptStranger();
+  return ending.Figures(1);
 }
 
 }  // namespace
@@ -149,6 +255,17 @@ EdgeGroup ThreadPerEvent() {
           {"threads-oneshot", "LT, the same with EPOLLONESHOT",
            "no second thread before the first is done: the echo is in order", OneShot().Figures()},
       }};
+}
+
+EdgeGroup ThreadPerEnd() {
+  return {"the end; each return starts a thread, which reads it and closes; then a stranger comes",
+          {
+              {"close-threads", "LT, epoll asked again before the read",
+               "the second close is of a number that is the stranger's by now: he is cut off",
+               CloseUnguarded()},
+              {"close-oneshot", "LT, the same with EPOLLONESHOT",
+               "one thread, one close: the stranger is served", CloseOneShot()},
+          }};
 }
 
 }  // namespace models::edges
