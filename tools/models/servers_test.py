@@ -108,6 +108,18 @@ class Server:
         soft = soft if hard == resource.RLIM_INFINITY else min(soft, hard)
         resource.prlimit(self.process.pid, what, (soft, hard))
 
+    def states(self):
+        """Of its threads: S sleeps, T is stopped."""
+        return {(task / "stat").read_text().rpartition(")")[2].split()[0]
+                for task in (self.proc / "task").iterdir()}
+
+    def pause(self):
+        """Ctrl-Z, and fg: a call that had moved a part of its bytes returns with that."""
+        self.process.send_signal(signal.SIGSTOP)
+        stopped = wait_for(lambda: self.states() == {"T"})
+        self.process.send_signal(signal.SIGCONT)
+        return stopped
+
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
         try:
@@ -273,6 +285,8 @@ class EveryModel(Case):
             self.assertLess(sent, len(data), "the server reads more than it can send")
             if model not in SPINS_WHILE_NOTHING_HAPPENS:
                 self.assert_sleeps(server)
+            self.assertTrue(server.pause())
+            self.assertTrue(echoes(other))
             client.settimeout(PATIENCE)
             client.shutdown(socket.SHUT_WR)
             self.assertTrue(receive_until_end(client) == data[:sent])
