@@ -87,9 +87,10 @@ Results RunCampaign(const MeasureOptions& options, const std::optional<Cpus>& cp
     RunRound(options, cpus, order, descriptors, title, results, [](const Cell&) { return true; });
     std::rotate(order.begin(), order.begin() + 1, order.end());
   }
-  // Some may have been measured while the two CPUs were far apart: once more, as often at most.
+  // Some may have been measured while the two CPUs were far apart: once more, half as often at most,
+  // so that it is known how long all of it can take.
   const std::size_t enough = (options.rounds + 1) / 2;
-  for (std::size_t round = 0; round < options.rounds; ++round) {
+  for (std::size_t round = 0; round < enough; ++round) {
     const double near = results.NearNs();
     RunRound(options, cpus, order, descriptors, "again, for the CPUs were far apart", results,
              [&](const Cell& cell) { return cell.Near(near) < enough; });

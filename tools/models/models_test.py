@@ -538,6 +538,11 @@ class Printing(unittest.TestCase):
         self.assertTrue(chart.rstrip().endswith("</svg>"))
         for text in (">poll<", ">weir<", ">37<", "idle connections beside the 10"):
             self.assertIn(text, chart)
+        panels = chart.split("<text>requests per second of server CPU</text>")[1].split(
+            "<text>p99.9 of the latency, ms</text>")
+        self.assertEqual(len(panels), 2)
+        for line in ("gnuplot_plot_1a", "gnuplot_plot_2a"):
+            self.assertEqual(chart.count(f'"{line}"'), 2, "one in each panel")
 
 
 if __name__ == "__main__":

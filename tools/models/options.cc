@@ -53,7 +53,7 @@ std::string HelpText() {
       "every byte of every echo is checked. A model that cannot carry a load is said to, and\n"
       "the others go on. It takes about models x loads x rounds x (seconds + 0.4) s. Where the\n"
       "two CPUs move, as a virtual machine's do, only what was measured while they were near\n"
-      "counts, and cells that have too little of it are measured again.\n";
+      "counts, and cells that have too little of it are measured again, half as often at most.\n";
   return text;
 }
 
