@@ -64,7 +64,7 @@ std::string Lines(const Results& results, const MeasureOptions& options, int col
     text +=
         fmt::format("{}$model{} using 1:{} with linespoints lw {} pt {} ps {} lc rgb '{}' title {}",
                     text.empty() ? "" : ", \\\n  ", m, column, is_ours ? 7 : 2, is_ours ? 7 : m + 4,
-                    is_ours ? 1.4 : 0.7, is_ours ? "#bbbbbb" : kColours[m % kColours.size()],
+                    is_ours ? 1.4 : 0.7, is_ours ? "#c8b6e8" : kColours[m % kColours.size()],
                     Quoted(model.title));
   }
   const char* const between = ours.empty() || others.empty() ? "" : ", \\\n  ";
