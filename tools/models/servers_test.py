@@ -29,7 +29,7 @@ LETS_CLIENTS_WAIT_FOR_DESCRIPTORS = ["weir"]  # the others refuse them
 SHAPES = [
     ["--connections", "1"],
     ["--connections", "50", "--depth", "8"],
-    ["--connections", "200", "--size", "3000"],  # more than io_uring has buffers
+    ["--connections", "200", "--size", "3000"],
     ["--connections", "3", "--size", "1000000", "--depth", "2"],
     ["--connections", "5", "--size", "300000"],
     ["--connections", "10", "--depth", "32", "--size", "1"],
@@ -113,12 +113,16 @@ class Server:
         return {(task / "stat").read_text().rpartition(")")[2].split()[0]
                 for task in (self.proc / "task").iterdir()}
 
-    def pause(self):
-        """Ctrl-Z, and fg: a call that had moved a part of its bytes returns with that."""
+    @contextlib.contextmanager
+    def stopped(self):
+        """As by Ctrl-Z, until fg. A call that had moved a part of its bytes returns with that."""
         self.process.send_signal(signal.SIGSTOP)
-        stopped = wait_for(lambda: self.states() == {"T"})
-        self.process.send_signal(signal.SIGCONT)
-        return stopped
+        try:
+            if not wait_for(lambda: self.states() == {"T"}):
+                raise AssertionError(f"it does not stop: {self.states()}")
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
@@ -285,11 +289,25 @@ class EveryModel(Case):
             self.assertLess(sent, len(data), "the server reads more than it can send")
             if model not in SPINS_WHILE_NOTHING_HAPPENS:
                 self.assert_sleeps(server)
-            self.assertTrue(server.pause())
+            with server.stopped():
+                pass
             self.assertTrue(echoes(other))
             client.settimeout(PATIENCE)
             client.shutdown(socket.SHUT_WR)
             self.assertTrue(receive_until_end(client) == data[:sent])
+
+    @each_model()
+    def test_many_ask_at_once(self, _, server):
+        """More than one wait reports, and than io_uring has buffers."""
+        requests = [b"this is number %03d" % number for number in range(400)]
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(server.connect()) for _ in requests]
+            self.assertTrue(all(map(echoes, clients)))
+            with server.stopped():
+                for client, request in zip(clients, requests):
+                    client.sendall(request)
+            for client, request in zip(clients, requests):
+                self.assertEqual(client.recv(len(request), socket.MSG_WAITALL), request)
 
     @each_model()
     def test_ends_in_the_midst_of_it(self, _, server):

@@ -53,7 +53,7 @@ class Ring {
 
  private:
   static constexpr unsigned kOrders = 256;   // that it takes before it has to be entered
-  static constexpr unsigned kBuffers = 64;   // a power of two
+  static constexpr unsigned kBuffers = 256;  // a power of two; of few, many would find none
   static constexpr std::uint16_t kPool = 0;  // the number under which the kernel knows them
 
   struct alignas(4096) Pool {
