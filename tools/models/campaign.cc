@@ -87,8 +87,8 @@ Results RunCampaign(const MeasureOptions& options, const std::optional<Cpus>& cp
     RunRound(options, cpus, order, descriptors, title, results, [](const Cell&) { return true; });
     std::rotate(order.begin(), order.begin() + 1, order.end());
   }
-  // Some may have been measured while the two CPUs were far apart: once more, half as often at most,
-  // so that it is known how long all of it can take.
+  // Some may have been measured while the two CPUs were far apart: once more, but half as often, so
+  // that it is known how long all of it can take.
   const std::size_t enough = (options.rounds + 1) / 2;
   for (std::size_t round = 0; round < enough; ++round) {
     const double near = results.NearNs();
