@@ -13,8 +13,8 @@
 // bytes. The echo is sent from that buffer with MSG_DONTWAIT: it is free again at once, whatever
 // the client does, and what he did not take is copied to memory of his own, and waits there.
 //
-// It pays when many are busy at once; one alone goes the same way with two rings on it. It needs
-// Linux 6.1 and a system that allows it.
+// The more are busy at once, the fewer calls: one hands over the orders of all. (Whether that pays
+// is another question: docs/io-models.md.) It needs Linux 6.1 and a system that allows it.
 
 #include <sys/socket.h>
 #include <unistd.h>
