@@ -6,12 +6,16 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <memory>
 #include <stdexcept>
 
 #include "echo_load/failure.h"
 #include "echo_load/load.h"
 #include "echo_load/options.h"
 #include "models/cpu_distance.h"
+#include "models/guest_process.h"
+#include "models/model_process.h"
+#include "models/server_process.h"
 
 namespace models {
 namespace {
@@ -80,9 +84,9 @@ void MeasureQuiet(ServerProcess& server, Measured& measured) {
   ::nanosleep(&time, nullptr);
   window.End();
   measured.idle_cpu_percent = 100 * window.Cpu() / kQuiet;
-  // To sleep again after the first question, to be asked the second: one of them is no wake-up.
-  const std::uint64_t asked = server.WakeupsOfQuestion();
-  const std::uint64_t wakeups = std::max(window.Switched().wakeups, asked) - asked;
+  // The question at the beginning may have woken it: to sleep again after that is no wake-up.
+  const std::uint64_t ours = server.WakeupsOfReading();
+  const std::uint64_t wakeups = std::max(window.Switched().wakeups, ours) - ours;
   measured.idle_wakeups_per_second = static_cast<double>(wakeups) / kQuiet.count();
 }
 
@@ -142,6 +146,12 @@ Measured MeasureServer(ServerProcess& server, const Load& load, const std::optio
   return measured;
 }
 
+std::unique_ptr<ServerProcess> StartServer(const Model& model, const std::optional<Cpus>& cpus) {
+  const std::optional<int> cpu = cpus ? std::optional(cpus->server) : std::nullopt;
+  if (model.IsGuest()) return std::make_unique<GuestProcess>(model, cpu);
+  return std::make_unique<ModelProcess>(model, cpu);
+}
+
 // What the server says of it is the better reason.
 Refused Explain(const std::runtime_error& failure, ServerProcess& server) {
   const std::string said = server.Said();
@@ -158,9 +168,9 @@ Refused Explain(const std::runtime_error& failure, ServerProcess& server) {
 }  // namespace
 
 Outcome Measure(const Model& model, const Load& load, const std::optional<Cpus>& cpus) {
-  std::optional<ServerProcess> server;
+  std::unique_ptr<ServerProcess> server;
   try {
-    server.emplace(model, cpus ? std::optional(cpus->server) : std::nullopt);
+    server = StartServer(model, cpus);
     return {.measured = MeasureServer(*server, load, cpus), .refused = {}};
   } catch (const std::runtime_error& failure) {  // Failure, or std::system_error
     return {.measured = std::nullopt,

@@ -15,7 +15,6 @@
 
 #include "models/catalogue.h"
 #include "models/cpus.h"
-#include "models/server_process.h"
 
 namespace models {
 

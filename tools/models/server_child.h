@@ -10,7 +10,7 @@
 
 namespace models {
 
-// No command for people: ServerProcess starts it.
+// No command for people: ModelProcess starts it.
 inline constexpr std::string_view kChildCommand = "measured-server";
 
 [[nodiscard]] std::vector<std::string> ChildArguments(std::string_view model, int listener,

@@ -1,8 +1,8 @@
-// A model that serves in a process of its own, and what that process uses.
+// A server in a process of its own, and what that process uses: of a model, or of a guest.
 //
 // OWNER     It owns the process: the destructor kills what Stop() has not ended.
 // ERRORS    echo_load::Failure: the system refused something, or the server died or does not end
-//           (Ended() tells). Of Listen(): std::system_error.
+//           (Ended() tells).
 
 #pragma once
 
@@ -11,22 +11,22 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 
-#include "models/catalogue.h"
-#include "models/shared_page.h"
 #include "models/words.h"
 
 namespace models {
 
-// Of all its threads, also of those that have ended (but not of a guest's).
 struct Switches {
   std::uint64_t wakeups = 0;      // voluntary context switches: a thread slept, and was woken
   std::uint64_t preemptions = 0;  // involuntary ones: it was put aside for another
 };
 
-// Calls that the server has made, and the bytes that are its own.
+// System calls that the server has made.
 struct Calls {
   std::uint64_t waits = 0;
   std::uint64_t receives = 0;
@@ -44,30 +44,28 @@ struct Calls {
   }
 };
 
-class ServerProcess final {
+class ServerProcess {
  public:
-  // `cpu`: the only one that it may use.
-  ServerProcess(const Model& model, std::optional<int> cpu);
   ServerProcess(const ServerProcess&) = delete;
   ServerProcess& operator=(const ServerProcess&) = delete;
-  ~ServerProcess();
+  virtual ~ServerProcess();
 
-  // Until it can be connected to: a guest has to say where.
-  void AwaitListening();
+  // Until it can be connected to, at Url().
+  virtual void AwaitListening() = 0;
+  [[nodiscard]] const std::string& Url() const { return url_; }
 
-  // Ends it as Ctrl-C does, and wants exit code 0. A guest may die of the signal.
+  // Ends it as Ctrl-C does, and wants it to end well.
   void Stop();
 
-  [[nodiscard]] const std::string& Url() const { return url_; }
   [[nodiscard]] std::chrono::nanoseconds CpuTime() const;
-  // Asks the server itself, by a signal, and waits until it rests again; of a guest it looks into
-  // /proc. REQUIRES: nothing is in flight.
-  [[nodiscard]] Switches ReadSwitches();
-  // What a question adds to the answer of the next: to sleep again.
-  [[nodiscard]] std::uint64_t WakeupsOfQuestion() const { return is_guest_ ? 0 : 1; }
+  // REQUIRES: nothing is in flight.
+  [[nodiscard]] virtual Switches ReadSwitches() = 0;
+  // What that adds to the next answer, since the server is disturbed by it.
+  [[nodiscard]] virtual std::uint64_t WakeupsOfReading() const = 0;
   // Until each of its threads sleeps: what is answered may have something to do still.
   void AwaitRest();
-  [[nodiscard]] std::optional<Calls> ReadCalls() const;  // nobody counts those of a guest
+  // Nothing if nobody counts them.
+  [[nodiscard]] virtual std::optional<Calls> ReadCalls() const = 0;
   [[nodiscard]] std::size_t Threads() const;
   [[nodiscard]] std::size_t PrivateBytes() const;  // memory that no other process has
 
@@ -76,28 +74,33 @@ class ServerProcess final {
   // How it ended, if it has.
   [[nodiscard]] std::optional<std::string> Ended();
   // It has ended because the system does not have, or allow, what the model is made of.
-  [[nodiscard]] bool IsNotToBeHad();
+  [[nodiscard]] bool IsNotToBeHad() { return Ended() && SaysNotToBeHad(status_); }
+
+ protected:
+  ServerProcess() = default;
+
+  // `become`: what the child does, on the only processor that it may use. It does not return.
+  void Start(std::optional<int> cpu, const std::function<void()>& become);
+  // Waits for it, as long as the server lives; throws Failure with `otherwise`.
+  void AwaitAlive(const std::function<bool()>& condition, const char* otherwise);
+
+  void ListensAt(std::string url) { url_ = std::move(url); }
+  [[nodiscard]] pid_t Pid() const { return pid_; }
+  [[nodiscard]] std::string ProcFile(std::string_view name) const;
 
  private:
-  // Waits for it, as long as the server lives; throws Failure with `otherwise`.
-  template <class Condition>
-  void AwaitAlive(Condition condition, const char* otherwise);
-  // `become`: what the child does. It does not return.
-  template <class Become>
-  void Start(std::optional<int> cpu, Become become);
-  [[nodiscard]] Switches AskForSwitches();
-  [[nodiscard]] Switches SumOfThreads() const;
-  [[nodiscard]] bool EndedAsAsked() const;
-  [[nodiscard]] std::string ProcFile(const char* name) const;
+  // Of what waitpid(2) says: whether it did what a SIGTERM asks for, and exit code kNotToBeHad.
+  [[nodiscard]] virtual bool EndsWell(int status) const = 0;
+  [[nodiscard]] virtual bool SaysNotToBeHad(int status) const = 0;
 
-  const bool is_guest_;
-  OwnedPage page_;
   Words said_{"stderr of a server"};
-  Words printed_{"stdout of a server"};
   std::string url_;
   pid_t pid_ = 0;   // 0: it has ended, and is waited for
   int status_ = 0;  // how
 };
+
+// The number behind `name` in a file of "name: number" lines, as /proc has them.
+[[nodiscard]] std::size_t NumberIn(const std::string& path, std::string_view name);
 
 // Kernel stacks of the whole machine: of each thread one, which no process's own figures show.
 [[nodiscard]] std::size_t KernelStackBytes();
