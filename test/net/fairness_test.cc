@@ -257,3 +257,24 @@ TEST_CASE("two connections that resume each other let a turn end", "[net][fairne
   CHECK(calls < 200);
   CHECK(it.loop.HasWork());
 }
+
+TEST_CASE("whoever is drained after his visit has one read budget more in that turn",
+          "[net][fairness]") {
+  Crowd it(2, {.read_budget = 2 * kChunk});
+  it.handler.on_data = [&](Connection& connection, std::string_view in) {
+    if (&connection == it.members[1]) {
+      for (int i = 0; i < 4; ++i) it.wires[0]->WillReceive(std::string(kChunk, 'x'));
+      connection.Loop().DrainAll();
+    }
+    return in.size();
+  };
+  it.Flood(0, 1, kChunk - 1);  // short: with that its visit is over
+  it.Flood(1, 1, kChunk - 1);
+  it.wires[0]->receives = 0;
+  it.loop.Turn();
+  CHECK(it.wires[0]->receives == 1 + 2);
+  it.loop.Turn();
+  CHECK(it.wires[0]->receives == 1 + 4);
+  it.loop.RunUntilQuiet();
+  CHECK(it.handler.closes == 2);
+}

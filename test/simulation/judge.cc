@@ -157,7 +157,9 @@ void Life::JudgeQuiet() {
 void Life::NoteDrain(int loop) {
   world_.Trace("loop {} drains", loop);
   for (Exchange* const exchange : open_) {
-    if (exchange->loop == loop) Promise(*exchange);
+    if (exchange->loop != loop) continue;
+    exchange->NoteVisit();  // it is owed one, whoever began the drain, and when
+    Promise(*exchange);
   }
 }
 
