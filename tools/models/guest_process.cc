@@ -20,6 +20,7 @@ void GuestProcess::AwaitListening() {
 }
 
 Switches GuestProcess::ReadSwitches() {
+  AwaitRest();  // to go to sleep after the last request is a part of that
   Switches sum;
   for (const auto& thread : std::filesystem::directory_iterator(ProcFile("task"))) {
     const std::string status = thread.path() / "status";

@@ -16,7 +16,7 @@ class GuestProcess final : public ServerProcess {
   GuestProcess(const Model& guest, std::optional<int> cpu);
 
   void AwaitListening() override;
-  // Of the threads that it has, not of those that have ended.
+  // Of the threads that it has, not of those that have ended. Waits until it rests.
   [[nodiscard]] Switches ReadSwitches() override;
   [[nodiscard]] std::uint64_t WakeupsOfReading() const override { return 0; }
   [[nodiscard]] std::optional<Calls> ReadCalls() const override { return std::nullopt; }
